@@ -1,0 +1,40 @@
+"""Learn from many streams with scikit-learn.
+
+In the order in which data flows:
+
+- streams: :class:`Streamer`, a restartable source of items, and :func:`streamable`, which makes functions return them;
+- pools: :class:`StreamPool`, streams with weights and names, and :func:`from_arrays`, which makes one from arrays;
+- muxes, streams that interleave a pool: :func:`mux`, :class:`StochasticMux`, :class:`ShuffledMux`,
+  :class:`RoundRobinMux`, :class:`ChainMux`;
+- learning: :class:`StreamLearner` takes a stream batch by batch; :class:`StreamingEstimator` is a scikit-learn estimator
+  that builds the mux itself, from arrays, a pool, or the streams of a :class:`StreamFactory`.
+"""
+
+from importlib.metadata import PackageNotFoundError, version
+
+from ._estimator import StreamingEstimator
+from ._factory import StreamFactory
+from ._learner import StreamLearner
+from ._mux import ChainMux, RoundRobinMux, ShuffledMux, StochasticMux, mux
+from ._pool import StreamPool, from_arrays
+from ._streamer import Streamer, streamable
+
+try:
+    __version__ = version("streamlearn")
+except PackageNotFoundError:  # a source tree that is not installed
+    __version__ = "0.0.0"
+
+__all__ = [
+    "ChainMux",
+    "RoundRobinMux",
+    "ShuffledMux",
+    "StochasticMux",
+    "StreamFactory",
+    "StreamLearner",
+    "StreamPool",
+    "Streamer",
+    "StreamingEstimator",
+    "from_arrays",
+    "mux",
+    "streamable",
+]

@@ -1,0 +1,650 @@
+"""StreamingEstimator: any estimator with partial_fit, trained on a mux of streams, as a scikit-learn estimator."""
+
+from __future__ import annotations
+
+import copy
+import math
+import numbers
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, MetaEstimatorMixin
+from sklearn.metrics import check_scoring
+from sklearn.neural_network import BernoulliRBM
+from sklearn.utils import check_random_state, get_tags
+from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
+
+from . import _inner
+from ._fit_source import Source, as_pool, is_pool, make_source, validated_arrays, without_zero_weights
+from ._mux import MODES, StochasticMux
+from ._outputs import iter_outputs, pool_outputs, pool_score
+from ._progress import Progress
+from ._random import fresh_seed, mix
+from ._rows import row_bytes
+from ._sklearn import routing_enabled
+from ._streamer import close
+from ._training import Trainer, batches, warn_if_endless
+from ._visits import DISTS, check_count, check_lam, check_option, check_weights
+
+_DEFAULT_N_ACTIVE = 8
+
+
+def _inner_has(method: str) -> Callable[[Any], bool]:
+    """Condition of ``available_if``: the estimator inside has the method; else its own AttributeError."""
+
+    def check(self: StreamingEstimator) -> bool:
+        getattr(self.__dict__.get("estimator_", self.estimator), method)
+        return True
+
+    return check
+
+
+class StreamingEstimator(MetaEstimatorMixin, BaseEstimator):
+    """Train any estimator that has ``partial_fit`` on a random mix of streams.
+
+    A drop-in estimator on arrays, a learner from streams on pools, searchable over the settings of its mux, and a step of a
+    Pipeline. Each batch is joined from samples that a :class:`StochasticMux` takes from ``n_active`` streams at a time.
+
+    Parameters
+    ----------
+    estimator : object
+        An estimator with ``partial_fit``. A clone of it is trained.
+    streams : callable, StreamPool or list of Streamers, optional
+        The streamer factory, for training only: ``fit(X, y)`` calls ``streams(X, y)``, ``fit()`` calls ``streams()``; it
+        returns a pool, a list of streams or one stream. ``predict`` and ``score`` take ``X`` as it is, so that
+        augmentation never leaks into a score. The parameters of a factory with ``get_params``, such as
+        :class:`StreamFactory`, are searched as ``streams__<name>``. None (default): ``X`` is a pool, a list of Streamers, or
+        arrays.
+    n_active : int, optional
+        Number of streams active at a time. None (default): the smaller of 8 and the number of streams.
+    lam : float or None, default=256.0
+        Mean number of items of a visit, at least 1; None: until the stream is exhausted.
+    pool_weights : array-like of shape (n_streams,), optional
+        Share of the items that each stream gives. None (default): the weights of the pool, or equal ones.
+    mode : {"auto", "with_replacement", "single_active", "once", "exhaustive"}, default="auto"
+        As in :class:`StochasticMux`. "auto" is "exhaustive", and "with_replacement" when ``pool_weights`` are given (or the
+        pool has weights), since weights cannot change what an exhaustive pass sees in the end.
+    dist : {"poisson", "constant", "binomial"}, default="poisson"
+        Distribution of the number of items of a visit.
+    prune_empty_seeds : bool, default=True
+        Do not visit a stream again whose visit yielded nothing.
+    batch_size : int, "auto" or None, default="auto"
+        Number of samples of each ``partial_fit``; None: each item as it comes. "auto": 256 for pools; for arrays as
+        much of a pass as is reasonable, or the estimator's own ``batch_size``. The first batch is as large as
+        ``n_clusters`` or ``n_components`` need.
+    n_passes : int or "auto", default="auto"
+        Number of passes over the streams. "auto": one; for iterative estimators (those with ``max_iter``) on arrays,
+        until the training loss, at the end of a pass, has not improved by 0.003 for 5 passes, at most ``max_iter``.
+        In the modes without end, a pass is as many samples as the streams have.
+    max_batches : int, optional
+        The most ``partial_fit`` calls. Needed for endless streams. None (default): no bound.
+    classes : array-like, optional
+        All labels, for classifiers. None (default): the labels in ``y``, or of streams from arrays.
+    scoring : str, callable or None, default=None
+        What :meth:`score` computes on arrays; None: the estimator's own score.
+    random_state : int, RandomState instance or None, default=None
+        Seeds the mux, streams that take ``rng`` or ``random_state``, and whatever inside the estimator has a
+        ``random_state`` of None.
+    warm_start : bool, default=False
+        Whether ``fit`` goes on with the estimator of the last ``fit``.
+    verbose : int, default=0
+        1: a line of progress about every second; 2: for every batch.
+
+    Attributes
+    ----------
+    estimator_ : object
+        The trained clone. Its fitted attributes (``coef_``, ``classes_``, ...) are attributes here, too.
+    n_batches_ : int
+        Number of ``partial_fit`` calls.
+    n_passes_ : int
+        Number of passes begun.
+    n_samples_seen_ : int
+        Number of samples trained on.
+    stream_counts_ : ndarray of shape (n_streams,)
+        Samples trained on from each stream; they sum to ``n_samples_seen_``.
+    stream_names_ : tuple of str
+        Names of the streams.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, when the data had string column names.
+
+    Raises
+    ------
+    TypeError
+        From ``fit``, if the estimator has no ``partial_fit``, or ``X`` or ``streams`` give no streams.
+    ValueError
+        From ``fit``, before training, if a parameter is outside its range, or training would have no end.
+
+    See Also
+    --------
+    StreamLearner : Train on a stream of batches as it comes.
+    StreamFactory : A factory with parameters.
+    from_arrays : A pool from arrays.
+
+    Notes
+    -----
+    A ``random_state`` inside the estimator that is an int becomes ``RandomState(int)`` in the clone, which is faster and does
+    not repeat itself at each call.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.linear_model import SGDClassifier
+    >>> from streamlearn import StreamingEstimator, from_arrays
+    >>> from sklearn.preprocessing import scale
+    >>> X, y = load_iris(return_X_y=True)
+    >>> X = scale(X)
+    >>> model = StreamingEstimator(SGDClassifier(), random_state=0).fit(X, y)
+    >>> bool(model.score(X, y) > 0.9)
+    True
+
+    A stream for each class, mixed two at a time:
+
+    >>> pool = from_arrays(X, y, by="y")
+    >>> model = StreamingEstimator(SGDClassifier(), n_active=2, lam=16, n_passes=5, random_state=0)
+    >>> model.fit(pool).stream_counts_
+    array([250, 250, 250])
+    """
+
+    def __init__(
+        self,
+        estimator: Any,
+        streams: Any = None,
+        *,
+        n_active: int | None = None,
+        lam: float | None = 256.0,
+        pool_weights: Any = None,
+        mode: str = "auto",
+        dist: str = "poisson",
+        prune_empty_seeds: bool = True,
+        batch_size: int | str | None = "auto",
+        n_passes: int | str = "auto",
+        max_batches: int | None = None,
+        classes: Any = None,
+        scoring: Any = None,
+        random_state: Any = None,
+        warm_start: bool = False,
+        verbose: int = 0,
+    ) -> None:
+        self.estimator = estimator
+        self.streams = streams
+        self.n_active = n_active
+        self.lam = lam
+        self.pool_weights = pool_weights
+        self.mode = mode
+        self.dist = dist
+        self.prune_empty_seeds = prune_empty_seeds
+        self.batch_size = batch_size
+        self.n_passes = n_passes
+        self.max_batches = max_batches
+        self.classes = classes
+        self.scoring = scoring
+        self.random_state = random_state
+        self.warm_start = warm_start
+        self.verbose = verbose
+
+    # -- training -----------------------------------------------------------------------------------------------------
+
+    def fit(self, X: Any = None, y: Any = None, **fit_params: Any) -> StreamingEstimator:
+        """Train a clone of the estimator.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix, DataFrame, StreamPool, list of Streamers or None
+            Samples, or streams of them; what ``streams`` is called with, if given.
+        y : array-like, optional
+            Targets. Beside a pool, labels of the streams for splitters, which training ignores.
+        **fit_params
+            ``sample_weight`` (with arrays) and other keywords of the estimator's ``partial_fit``.
+
+        Returns
+        -------
+        self : StreamingEstimator
+
+        Raises
+        ------
+        ValueError, TypeError
+            See the class; also if no stream gives a sample.
+        """
+        self._check_params()
+        params = self._routed("fit", fit_params)
+        sample_weight = params.pop("sample_weight", None)
+        go_on = self.warm_start and hasattr(self, "estimator_")
+        source = make_source(self, X, y, sample_weight)
+        classes = params.pop("classes", source.classes)
+        settings = self._mux_settings(source)
+        seed = self._seed()
+        if not go_on:
+            self.estimator_ = _inner.cloned_and_seeded(self.estimator, mix(seed, 0))
+        trainer = Trainer(
+            self.estimator_,
+            classes=classes,
+            params=params,
+            names=source.pool.names,
+            validated=source.arrays is not None,
+            verbose=self.verbose,
+        )
+        self.n_passes_ = self._run(trainer, source, settings, mix(seed, 1))
+        if not trainer.n_batches:
+            raise ValueError(
+                f"the streams gave no sample: each of the {len(source.pool)} streams is empty, and there is nothing to train on."
+            )
+        self._finish(trainer, source.pool.names, add=False)
+        return self
+
+    def _run(self, trainer: Trainer, source: Source, settings: dict[str, Any], seed: int) -> int:
+        """Pass over the streams until a budget is spent; return the number of passes."""
+        size, first = self._batch_rows(source)
+        stream = StochasticMux(source.pool, **settings)
+        progress, n_passes = self._passes(source, settings["mode"])
+        n_samples: float = math.inf
+        if settings["mode"] in ("with_replacement", "single_active"):
+            # one endless pass of the mux, which ends by a number of samples or of batches
+            if self.max_batches is None or self.n_passes != "auto":
+                n_samples = n_passes * (source.n_samples or math.inf)
+            n_passes = 1
+        number = 0
+        for number in range(n_passes):
+            iterator = stream._start(seed, (number,))
+            n_before = trainer.n_samples
+            try:
+                for batch, counts in batches(iterator, size, 1 if trainer.n_batches else first, source.pool.names):
+                    if trainer.n_samples + batch.n > n_samples:
+                        n_left = int(n_samples) - trainer.n_samples
+                        batch, counts = batch.rows(0, n_left), _cut(counts, n_left)
+                    trainer.train(batch, counts)
+                    if trainer.n_batches == self.max_batches or trainer.n_samples >= n_samples:
+                        return number + 1
+                    text = warn_if_endless(trainer.n_batches) if self.max_batches is None else None
+                    if text and source.n_samples is None:
+                        warnings.warn(text, UserWarning, stacklevel=3)
+            finally:
+                close(iterator)
+            if trainer.n_samples == n_before:
+                break
+            if progress is not None and progress.stopped(self.estimator_, *source.loss_arrays()):
+                break
+        if progress is not None and progress.best_estimator is not None:
+            self.estimator_ = progress.best_estimator
+        return number + 1
+
+    def _passes(self, source: Source, mode: str) -> tuple[Progress | None, int]:
+        """Return the stopping rule, if any, and the most passes."""
+        if self.n_passes != "auto":
+            return None, int(self.n_passes)
+        limit = _inner.max_passes(self.estimator_)
+        if source.arrays is None or limit <= 1 or mode != "exhaustive":
+            return None, 1
+        return Progress(), limit
+
+    def _batch_rows(self, source: Source) -> tuple[int | None, int]:
+        """Return the rows of a batch, and those that the first one needs."""
+        first = _inner.first_batch_rows(self.estimator_)
+        if self.batch_size != "auto":
+            return (None if self.batch_size is None else int(self.batch_size)), first
+        bytes_per_row = 1 if source.arrays is None else row_bytes(source.arrays[0])
+        return _inner.auto_batch_size(self.estimator_, source.arrays is not None, bytes_per_row), first
+
+    def _mux_settings(self, source: Source) -> dict[str, Any]:
+        """Return the parameters of the mux; everything that could fail does so here, before training."""
+        pool = source.pool
+        mode = self.mode
+        weights = pool.weights if self.pool_weights is None else self.pool_weights
+        if mode == "auto":
+            mode = "exhaustive" if weights is None else "with_replacement"
+        if weights is not None:
+            check_weights(weights, len(pool))
+        n_active = min(_DEFAULT_N_ACTIVE, len(pool)) if self.n_active is None else int(self.n_active)
+        if mode in ("with_replacement", "single_active") and self.max_batches is None and source.n_samples is None:
+            raise ValueError(
+                f"max_batches is None and mode={mode!r} has no end: streams of unknown length need max_batches (the number of "
+                "partial_fit calls), or mode='exhaustive' if none of them is endless."
+            )
+        return {
+            "n_active": n_active,
+            "lam": self.lam,
+            "pool_weights": weights,
+            "mode": mode,
+            "dist": self.dist,
+            "prune_empty_seeds": self.prune_empty_seeds,
+        }
+
+    def _check_params(self) -> None:
+        if not hasattr(self.estimator, "partial_fit") or isinstance(self.estimator, type):
+            raise TypeError(
+                f"estimator must be an instance with partial_fit, got {self.estimator!r}: its parameters may rule it out, or it "
+                "can only learn from all data at once."
+            )
+        if self.n_active is not None:
+            check_count("n_active", self.n_active)
+        check_option("mode", self.mode, ("auto", *MODES))
+        check_option("dist", self.dist, DISTS)
+        check_lam(self.lam, self.dist)
+        if self.max_batches is not None:
+            check_count("max_batches", self.max_batches)
+        if self.n_passes != "auto":
+            check_count("n_passes", self.n_passes)
+        if self.batch_size is not None and self.batch_size != "auto":
+            check_count("batch_size", self.batch_size)
+        for name in ("prune_empty_seeds", "warm_start"):
+            if not isinstance(getattr(self, name), (bool, np.bool_)):
+                raise ValueError(f"{name} must be a bool, got {getattr(self, name)!r}.")
+        if not isinstance(self.verbose, (numbers.Integral, bool)) or self.verbose < 0:
+            raise ValueError(f"verbose must be a non-negative int, got {self.verbose!r}.")
+
+    def _seed(self) -> int:
+        if self.random_state is None:
+            return fresh_seed()
+        state = check_random_state(self.random_state)
+        return mix(*state.randint(0, 2**31 - 1, size=2).tolist())
+
+    def _routed(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
+        if not routing_enabled():
+            return dict(params)
+        return dict(process_routing(self, method, **params).estimator.partial_fit)
+
+    def _finish(self, trainer: Trainer, names: tuple[str, ...], add: bool) -> None:
+        trainer.finish()
+        before = self.__dict__ if add else {}
+        self.n_batches_ = before.get("n_batches_", 0) + trainer.n_batches
+        self.n_samples_seen_ = before.get("n_samples_seen_", 0) + trainer.n_samples
+        counts = trainer.counts
+        if add and len(before.get("stream_counts_", ())) == len(counts):
+            counts = counts + before["stream_counts_"]
+        elif add and "stream_counts_" in before:
+            # more data than from the streams of fit: counted behind them
+            counts = np.concatenate([before["stream_counts_"], counts])
+            names = (*before["stream_names_"], *names)
+        self.stream_counts_ = counts
+        self.stream_names_ = names
+        if trainer.feature_names is not None and not hasattr(self, "feature_names_in_"):
+            self.feature_names_in_ = trainer.feature_names
+        if "feature_names_in_" in self.__dict__:
+            self.estimator_.feature_names_in_ = self.feature_names_in_
+        if "n_features_in_" not in self.__dict__ and hasattr(self.estimator_, "n_features_in_"):
+            self.n_features_in_ = self.estimator_.n_features_in_
+
+    @available_if(_inner_has("partial_fit"))
+    def partial_fit(self, X: Any, y: Any = None, classes: Any = None, **params: Any) -> StreamingEstimator:
+        """Train on one more batch, going on from where training stands.
+
+        Parameters
+        ----------
+        X, y : as in :meth:`fit`
+            Arrays.
+        classes : array-like, optional
+            All labels, at the first call of a classifier.
+        **params
+            Keywords of the estimator's ``partial_fit``.
+
+        Returns
+        -------
+        self : StreamingEstimator
+        """
+        self._check_params()
+        params = self._routed("partial_fit", params)
+        fresh = not hasattr(self, "estimator_")
+        X, y, weight = validated_arrays(self, X, y, params.pop("sample_weight", None), reset=fresh)
+        return self._go_on([without_zero_weights(X, y, weight)], classes, params, None, ("partial_fit",))
+
+    def iter_fit(self, stream: Iterable, **kwargs: Any) -> StreamingEstimator:
+        """Train on the batches of a stream, going on from where training stands.
+
+        Parameters
+        ----------
+        stream : Streamer, generator or other iterable of batches
+            They are joined or cut to ``batch_size``.
+        **kwargs
+            Passed to each ``partial_fit``; ``classes`` to the first.
+
+        Returns
+        -------
+        self : StreamingEstimator
+        """
+        self._check_params()
+        if not isinstance(stream, Iterable):
+            raise TypeError(f"stream must be a Streamer or another iterable of batches, got {stream!r}.")
+        size = 256 if self.batch_size == "auto" else self.batch_size
+        return self._go_on(stream, kwargs.pop("classes", None), kwargs, size, ("iter_fit",))
+
+    def _go_on(
+        self, stream: Iterable, classes: Any, params: dict[str, Any], size: Any, names: tuple[str, ...]
+    ) -> StreamingEstimator:
+        fresh = not hasattr(self, "estimator_")
+        if fresh:
+            self.estimator_ = _inner.cloned_and_seeded(self.estimator, mix(self._seed(), 0))
+        trainer = Trainer(
+            self.estimator_,
+            classes=self.classes if classes is None else classes,
+            params=params,
+            names=names,
+            verbose=self.verbose,
+        )
+        if size is None and fresh and names == ("partial_fit",):
+            first = 1  # a batch of the user's own: too small a one is the estimator's to refuse
+        else:
+            first = _inner.first_batch_rows(self.estimator_) if fresh else 1
+        iterator = iter(stream)
+        try:
+            for batch, counts in batches(iterator, size, first, names):
+                trainer.train(batch, counts)
+                if trainer.n_batches == self.max_batches:
+                    break
+        finally:
+            if iterator is not stream:
+                close(iterator)
+        if fresh and not trainer.n_batches:
+            del self.estimator_
+            raise ValueError("the stream gave no sample: there is nothing to train on.")
+        self._finish(trainer, names, add=True)
+        return self
+
+    # -- what the estimator inside can do -----------------------------------------------------------------------------
+
+    def _apply(self, method: str, X: Any) -> Any:
+        check_is_fitted(self)
+        if is_pool(X):
+            return pool_outputs(self.estimator_, as_pool(X), method, self._held_out_seed())
+        return getattr(self.estimator_, method)(X)
+
+    def _held_out_seed(self) -> int:
+        """Seed of random streams that are predicted: the same at each call when ``random_state`` is an int."""
+        return mix(self._seed(), 2) if isinstance(self.random_state, numbers.Integral) else fresh_seed()
+
+    @available_if(_inner_has("predict"))
+    def predict(self, X: Any) -> Any:
+        """Predict with the trained estimator.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix, DataFrame, StreamPool or list of Streamers
+            Samples, or streams of them.
+
+        Returns
+        -------
+        y : ndarray
+            Predictions; for a pool an object array with those of each stream.
+        """
+        return self._apply("predict", X)
+
+    @available_if(_inner_has("predict_proba"))
+    def predict_proba(self, X: Any) -> Any:
+        """Predict probabilities; ``X`` and the result as in :meth:`predict`."""
+        return self._apply("predict_proba", X)
+
+    @available_if(_inner_has("predict_log_proba"))
+    def predict_log_proba(self, X: Any) -> Any:
+        """Predict logarithms of probabilities; ``X`` and the result as in :meth:`predict`."""
+        return self._apply("predict_log_proba", X)
+
+    @available_if(_inner_has("predict_joint_log_proba"))
+    def predict_joint_log_proba(self, X: Any) -> Any:
+        """Predict joint log probabilities; ``X`` and the result as in :meth:`predict`."""
+        return self._apply("predict_joint_log_proba", X)
+
+    @available_if(_inner_has("decision_function"))
+    def decision_function(self, X: Any) -> Any:
+        """Decision values; ``X`` and the result as in :meth:`predict`."""
+        return self._apply("decision_function", X)
+
+    @available_if(_inner_has("score_samples"))
+    def score_samples(self, X: Any) -> Any:
+        """Score each sample; ``X`` and the result as in :meth:`predict`."""
+        return self._apply("score_samples", X)
+
+    @available_if(_inner_has("transform"))
+    def transform(self, X: Any) -> Any:
+        """Transform; ``X`` and the result as in :meth:`predict`."""
+        return self._apply("transform", X)
+
+    @available_if(_inner_has("inverse_transform"))
+    def inverse_transform(self, X: Any) -> Any:
+        """Undo :meth:`transform`."""
+        return self._apply("inverse_transform", X)
+
+    @available_if(_inner_has("transform"))
+    def fit_transform(self, X: Any = None, y: Any = None, **fit_params: Any) -> Any:
+        """Fit to ``X``, then transform it."""
+        return self.fit(X, y, **fit_params).transform(X)
+
+    @available_if(_inner_has("fit_predict"))
+    def fit_predict(self, X: Any = None, y: Any = None, **fit_params: Any) -> Any:
+        """Fit to ``X``, then predict it."""
+        return self.fit(X, y, **fit_params).predict(X)
+
+    @available_if(_inner_has("set_output"))
+    def set_output(self, *, transform: str | None = None) -> StreamingEstimator:
+        """Set the container that :meth:`transform` returns, on the estimator inside, as a Pipeline does.
+
+        Parameters
+        ----------
+        transform : {"default", "pandas", "polars"} or None, default=None
+            Kind of container; None leaves it as it is.
+
+        Returns
+        -------
+        self : StreamingEstimator
+        """
+        self.estimator.set_output(transform=transform)
+        if "estimator_" in self.__dict__:
+            self.estimator_.set_output(transform=transform)
+        return self
+
+    @available_if(_inner_has("get_feature_names_out"))
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Names of the features that :meth:`transform` gives."""
+        check_is_fitted(self)
+        return self.estimator_.get_feature_names_out(input_features)
+
+    @available_if(_inner_has("score"))
+    def score(self, X: Any, y: Any = None, **params: Any) -> float:
+        """Score the trained estimator, by ``scoring`` or as the estimator does.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix, DataFrame, StreamPool or list of Streamers
+            Samples, or streams of them, which are scored over all their rows.
+        y : array-like, optional
+            Targets; ignored beside a pool.
+        **params
+            Such as ``sample_weight``, with arrays.
+
+        Returns
+        -------
+        score : float
+        """
+        check_is_fitted(self)
+        if is_pool(X):
+            if self.scoring is not None:
+                raise ValueError(
+                    f"scoring={self.scoring!r} works on arrays; on a pool, score uses the estimator's own metric."
+                )
+            return pool_score(self.estimator_, as_pool(X), self._held_out_seed())
+        if self.scoring is not None:
+            return check_scoring(self, scoring=self.scoring)(self, X, y, **params)
+        if routing_enabled():
+            params = dict(process_routing(self, "score", **params).estimator.score)
+        arguments = (X,) if y is None else (X, y)
+        return self.estimator_.score(*arguments, **params)
+
+    def iter_predict(self, pool: Any, method: str = "predict") -> Iterator[Any]:
+        """Yield predictions batch by batch, in bounded memory, one stream after the other.
+
+        Parameters
+        ----------
+        pool : StreamPool, Streamer or list of Streamers
+            Streams of batches; their ``y`` is not looked at.
+        method : str, default="predict"
+            Name of the method of the estimator.
+
+        Yields
+        ------
+        output : ndarray
+            For each batch.
+        """
+        check_is_fitted(self)
+        streams = as_pool(pool) if is_pool(pool) else as_pool([pool])
+        for _, output, _ in iter_outputs(self.estimator_, streams, method, self._held_out_seed()):
+            yield output
+
+    # -- what scikit-learn asks ---------------------------------------------------------------------------------------
+
+    def __getattr__(self, name: str) -> Any:
+        # fitted attributes of the estimator inside: coef_, classes_, ...
+        if name.endswith("_") and not name.startswith("_") and "estimator_" in self.__dict__:
+            return getattr(self.estimator_, name)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return "n_batches_" in self.__dict__
+
+    def __sklearn_clone__(self) -> StreamingEstimator:
+        # A factory may hold data: it is cloned if it says how, and shared otherwise, never copied.
+        streams = self.streams
+        if streams is None or hasattr(streams, "get_params") or hasattr(streams, "__sklearn_clone__"):
+            return super().__sklearn_clone__()
+        shell = copy.copy(self)
+        shell.streams = None
+        new = BaseEstimator.__sklearn_clone__(shell)
+        new.streams = streams
+        return new
+
+    def get_metadata_routing(self) -> MetadataRouter:
+        """Tell scikit-learn which metadata goes where.
+
+        Returns
+        -------
+        routing : MetadataRouter
+        """
+        mapping = MethodMapping()
+        for caller, callee in (("fit", "partial_fit"), ("partial_fit", "partial_fit"), ("score", "score")):
+            mapping = mapping.add(caller=caller, callee=callee)
+        return MetadataRouter(owner=self).add(estimator=self.estimator, method_mapping=mapping)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = copy.deepcopy(get_tags(self.estimator))
+        tags.array_api_support = False  # batches are NumPy arrays
+        if isinstance(self.estimator, BernoulliRBM):
+            # It samples, in float64, at each call of partial_fit and does not say so.
+            tags.non_deterministic = True
+            if tags.transformer_tags is not None:
+                tags.transformer_tags.preserves_dtype = []
+        return tags
+
+
+def _cut(counts: Any, n: int) -> Any:
+    """Return the origins of the first ``n`` rows."""
+    if isinstance(counts, np.ndarray):
+        return counts[:n]
+    cut = []
+    for position, rows in counts:
+        if n <= 0:
+            break
+        cut.append((position, min(rows, n)))
+        n -= rows
+    return cut

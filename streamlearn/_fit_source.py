@@ -1,0 +1,199 @@
+"""What an estimator trains on: a pool, made from X and y, from a factory, or given."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.base import is_classifier, is_regressor
+from sklearn.utils import get_tags
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import validate_data
+
+from . import _inner
+from ._arrays import ArrayStream
+from ._pool import StreamPool, from_arrays
+from ._sklearn import check_sample_weight
+from ._streamer import Streamer, function_name
+
+_LOSS_ROWS = 4096
+
+
+@dataclass
+class Source:
+    """A pool to train on, and what is known of it.
+
+    Attributes
+    ----------
+    pool : StreamPool
+    classes : array, list of arrays or None
+        Labels, for classifiers that need them.
+    arrays : tuple (X, y, sample_weight) or None
+        The data, when it is one table of validated arrays in memory.
+    """
+
+    pool: StreamPool
+    classes: Any = None
+    arrays: tuple[Any, Any, Any] | None = None
+
+    @property
+    def n_samples(self) -> int | None:
+        """Samples of one pass over every stream, None if a length is unknown."""
+        sizes = [stream._n_samples for stream in self.pool]
+        return None if min(sizes) < 0 else sum(sizes)
+
+    def loss_arrays(self) -> tuple[Any, Any, Any]:
+        """Rows on which the training loss is taken: all, or evenly spaced ones, so that it costs little beside a pass."""
+        if self.arrays is None:
+            raise ValueError("only arrays have a training loss at hand.")
+        rows = slice(None, None, max(-(-self.arrays[0].shape[0] // _LOSS_ROWS), 1))
+        X, y, sample_weight = (None if part is None else part[rows] for part in self.arrays)
+        return X, y, sample_weight
+
+
+def is_pool(X: Any) -> bool:
+    """Whether ``X`` is a pool or a non-empty list of Streamers (or an object array of them)."""
+    if isinstance(X, StreamPool):
+        return True
+    if isinstance(X, np.ndarray):
+        return X.dtype == object and X.ndim == 1 and X.size > 0 and all(isinstance(x, Streamer) for x in X)
+    if not isinstance(X, (list, tuple)) or not X:
+        return False
+    n = sum(isinstance(x, Streamer) for x in X)
+    if 0 < n < len(X):
+        other = next(x for x in X if not isinstance(x, Streamer))
+        raise TypeError(f"X is a list of {n} Streamers and {len(X) - n} other things, such as {type(other).__name__}.")
+    return n > 0
+
+
+def as_pool(X: Any) -> StreamPool:
+    return X if isinstance(X, StreamPool) else StreamPool(list(X))
+
+
+def make_source(owner: Any, X: Any, y: Any, sample_weight: Any) -> Source:
+    """Return what ``owner`` trains on.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Before any training, if ``X`` and ``streams`` do not give streams.
+    """
+    inner = owner.estimator
+    if owner.streams is not None:
+        return _from_factory(owner, X, y, sample_weight)
+    if X is None:
+        raise ValueError("X is None and there is no streams= factory: fit needs arrays, a pool or a list of Streamers.")
+    if isinstance(X, Streamer):
+        X = [X]
+    if is_pool(X):
+        if sample_weight is not None:
+            raise ValueError(
+                "sample_weight goes with arrays; beside a pool, let the streams yield it in their batches."
+            )
+        pool = as_pool(X)
+        if not len(pool):
+            raise ValueError("X is an empty pool: it has no stream to train on.")
+        return Source(pool, _classes(owner, pool, None))
+    if isinstance(X, Iterator):
+        raise TypeError(f"X is a running {type(X).__name__}; pass a Streamer, a pool or a list of Streamers.")
+    X, y, sample_weight = validated_arrays(owner, X, y, sample_weight)
+    classes = owner.classes
+    if classes is None and y is not None and _inner.needs_classes(inner):
+        classes = _inner.classes_of(inner, y)
+    X, y, sample_weight = without_zero_weights(X, y, sample_weight)
+    return Source(from_arrays(X, y, sample_weight), classes, (X, y, sample_weight))
+
+
+def _from_factory(owner: Any, X: Any, y: Any, sample_weight: Any) -> Source:
+    factory = owner.streams
+    if X is None and y is not None:
+        raise ValueError("y is given without X: streams= is called with both, or with neither.")
+    if X is not None and not is_pool(X) and hasattr(X, "__len__"):
+        # checked as any estimator would, so that errors and n_features_in_ are the usual ones; the factory gets X as it is
+        _, y_checked, _ = validated_arrays(owner, X, y, None)
+    else:
+        y_checked = y
+    if callable(factory) and not isinstance(factory, (Streamer, StreamPool)):
+        arguments = () if X is None else (X, y)
+        weights = {}
+        if sample_weight is not None:
+            if "sample_weight" not in inspect.signature(factory).parameters:
+                raise ValueError(f"sample_weight was passed to fit, but streams={factory!r} takes no sample_weight.")
+            weights["sample_weight"] = sample_weight
+        made = factory(*arguments, **weights)
+    else:
+        made = factory
+    if isinstance(made, Streamer):
+        made = [made]
+    if isinstance(made, Iterator):
+        made = list(made)
+    if not isinstance(made, StreamPool):
+        if not isinstance(made, (list, tuple)):
+            raise TypeError(
+                f"streams={function_name(factory)} must return a pool, a list of streams or a stream, got {made!r}."
+            )
+        if not made:
+            raise ValueError(f"streams={function_name(factory)} returned no stream.")
+        made = StreamPool(made)
+    labels = None if y_checked is None or is_pool(X) else np.asarray(y_checked)
+    return Source(made, _classes(owner, made, labels))
+
+
+def _classes(owner: Any, pool: StreamPool, y: np.ndarray | None) -> Any:
+    """Labels for a classifier: as given, of ``y``, or of the tables of array streams."""
+    inner = owner.estimator
+    if owner.classes is not None or not _inner.needs_classes(inner):
+        return owner.classes
+    if y is not None:
+        return _inner.classes_of(inner, y)
+    targets = [stream._column("y") if isinstance(stream, ArrayStream) else None for stream in pool]
+    known = [target for target in targets if target is not None]
+    if len(known) == len(targets):
+        return _inner.classes_of(inner, np.concatenate(known))
+    if hasattr(getattr(owner, "estimator_", None), "classes_") and owner.warm_start:
+        return None
+    raise ValueError(
+        f"classes is None, and streams of unknown labels do not tell them: {type(inner).__name__} must know all labels before "
+        "its first batch. Pass classes=[...] to StreamingEstimator."
+    )
+
+
+def validated_arrays(owner: Any, X: Any, y: Any, sample_weight: Any, reset: bool = True) -> tuple[Any, Any, Any]:
+    """Check and convert arrays once, as the estimator inside would at each call."""
+    inner = owner.estimator
+    tags = get_tags(inner)
+    if tags.input_tags.string or (tags.input_tags.categorical and not tags.input_tags.two_d_array):
+        return X, y, sample_weight
+    regressor = is_regressor(inner)
+    options: dict[str, Any] = {
+        "accept_sparse": "csr" if tags.input_tags.sparse else False,
+        "ensure_all_finite": not tags.input_tags.allow_nan,
+        "reset": reset,
+    }
+    if y is None:
+        X = validate_data(owner, X, y=None, **options)
+    else:
+        multi_output = tags.target_tags.multi_output or tags.target_tags.two_d_labels
+        if tags.classifier_tags is not None:
+            multi_output = tags.classifier_tags.multi_label or tags.target_tags.multi_output
+        X, y = validate_data(owner, X, y, multi_output=multi_output, y_numeric=regressor, **options)
+        if is_classifier(inner):
+            check_classification_targets(y)
+    if sample_weight is not None:
+        sample_weight = check_sample_weight(sample_weight, X, ensure_non_negative=True)
+    return X, y, sample_weight
+
+
+def without_zero_weights(X: Any, y: Any, sample_weight: Any) -> tuple[Any, Any, Any]:
+    """Leave out rows of zero weight: a batch of nothing else raises inside some estimators."""
+    if sample_weight is None:
+        return X, y, None
+    kept = sample_weight != 0
+    if not kept.any():
+        raise ValueError("sample_weight is zero for every sample: there is nothing to train on.")
+    if kept.all():
+        return X, y, sample_weight
+    return X[kept], None if y is None else y[kept], sample_weight[kept]

@@ -1,0 +1,110 @@
+"""What training has to know of the estimator inside: its seeds, classes, smallest first batch and habits."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+from sklearn.base import clone, is_classifier
+from sklearn.decomposition import IncrementalPCA
+
+from ._random import mix, small_seed
+
+_BATCH_BYTES = 2**25
+_POOL_BATCH = 256
+
+
+def cloned_and_seeded(estimator: Any, seed: int) -> Any:
+    """Return a clone whose ``random_state`` parameters, nested ones as well, are ``RandomState`` instances.
+
+    One that was None is derived from ``seed``, an int becomes ``RandomState(int)``: an int makes an estimator build a
+    generator at each ``partial_fit``, and repeat the same shuffle with it.
+    """
+    inner = clone(estimator)
+    states = {}
+    for i, (name, value) in enumerate(sorted(inner.get_params(deep=True).items(), key=lambda pair: pair[0])):
+        if name == "random_state" or name.endswith("__random_state"):
+            if value is None:
+                states[name] = np.random.RandomState(small_seed(mix(seed, i)))
+            elif isinstance(value, (int, np.integer)):
+                states[name] = np.random.RandomState(value)
+    return inner.set_params(**states) if states else inner
+
+
+def takes(estimator: Any, parameter: str) -> bool:
+    """Whether ``partial_fit`` has this parameter, or passes on any that it gets."""
+    parameters = inspect.signature(estimator.partial_fit).parameters
+    return parameter in parameters
+
+
+def passes_on(estimator: Any) -> bool:
+    """Whether ``partial_fit`` takes any keyword."""
+    parameters = inspect.signature(estimator.partial_fit).parameters.values()
+    return any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
+
+
+def needs_classes(estimator: Any) -> bool:
+    return is_classifier(estimator) and takes(estimator, "classes")
+
+
+def classes_of(estimator: Any, y: np.ndarray) -> Any:
+    """Return ``classes=`` for a first ``partial_fit``: labels, label numbers for multilabel MLP, a list for many outputs."""
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    if y.ndim == 1:
+        return np.unique(y)
+    if hasattr(estimator, "estimator"):
+        return [np.unique(y[:, i]) for i in range(y.shape[1])]
+    return np.arange(y.shape[1])
+
+
+def first_batch_rows(estimator: Any) -> int:
+    """Rows that the first ``partial_fit`` needs: the largest ``n_clusters`` or ``n_components``."""
+    needed = 1
+    for name in ("n_clusters", "n_components", "init_size"):
+        value = getattr(estimator, name, None)
+        if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
+            needed = max(needed, int(value))
+    return needed
+
+
+def is_iterative(estimator: Any) -> bool:
+    """Whether ``fit`` runs more than one pass: the estimator, or one inside it, has ``max_iter``."""
+    return max_passes(estimator) > 1
+
+
+def max_passes(estimator: Any) -> int:
+    """The most passes of the estimator's own ``fit``."""
+    params = estimator.get_params(deep=True)
+    limits = [
+        value
+        for name, value in params.items()
+        if name.split("__")[-1] in ("max_iter", "n_iter") and isinstance(value, (int, np.integer))
+    ]
+    return int(max(limits, default=1))
+
+
+def auto_batch_size(estimator: Any, in_memory: bool, bytes_per_row: int) -> int:
+    """Rows for each ``partial_fit`` where the user leaves them to us.
+
+    Pools: 256. Arrays: the estimator's own ``batch_size``, if one call of its ``partial_fit`` is one step on what it is
+    given; else a whole pass, up to a few tens of megabytes, since a call costs as much as hundreds of rows.
+    """
+    if not in_memory:
+        return _POOL_BATCH
+    own = getattr(estimator, "batch_size", None)
+    splits_itself = hasattr(estimator, "hidden_layer_sizes")
+    if isinstance(own, (int, np.integer)) and not splits_itself:
+        return int(own)
+    return max(_BATCH_BYTES // max(bytes_per_row, 1), 4 * _POOL_BATCH)
+
+
+def refuses_sparse(estimator: Any) -> bool:
+    """Whether ``partial_fit`` refuses sparse input although the estimator's ``fit`` takes it."""
+    return isinstance(estimator, IncrementalPCA)
+
+
+def as_dense(X: Any) -> Any:
+    return X.toarray() if sparse.issparse(X) else X

@@ -1,0 +1,488 @@
+"""Muxes: streams that interleave a pool of streams."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ._mux_iterator import MuxIterator
+from ._policies import Chain, Ending, Policy, RoundRobin, Shuffled, SingleActive, WithReplacement
+from ._random import fresh_seed, generator, mix, seed_from
+from ._streamer import Streamer, as_streamer, check_max_batches, function_name
+from ._visits import (
+    DISTS,
+    VisitLength,
+    check_count,
+    check_lam,
+    check_option,
+    check_weights,
+    inclusion_probabilities,
+)
+
+MODES = ("with_replacement", "single_active", "once", "exhaustive")
+
+
+class BaseMux(Streamer):
+    """What all muxes share: streams, seeds and passes. A subclass gives a policy."""
+
+    def __init__(self, streams: Any, random_state: Any) -> None:
+        super().__init__(streams)
+        self._streams: Any = streams
+        self._names: Sequence[str] | None = None
+        self._random_state = random_state
+        self._own_seed = seed_from(random_state)
+        self._n_passes = 0
+
+    def _policy(self, rng: np.random.Generator) -> Policy:
+        raise NotImplementedError
+
+    def _next_pass(self) -> tuple[int, ...]:
+        self._n_passes += 1
+        return (self._n_passes - 1,)
+
+    def _start(self, seed: int | None, visit: tuple[int, ...]) -> MuxIterator:
+        parent = self._own_seed if self._own_seed is not None else seed
+        own = fresh_seed() if parent is None else mix(parent, *visit)
+        kinds = {type(stream) for stream in self._streams}
+        reader = kinds.pop()._joint_reader(self._streams, mix(own, 1)) if len(kinds) == 1 else None
+        return MuxIterator(self._streams, self._policy(generator(own)), mix(own, 2), visit, self._names, reader)
+
+    def __copy__(self) -> BaseMux:
+        new = type(self).__new__(type(self))
+        new.__dict__.update(self.__getstate__())
+        return new
+
+    def __deepcopy__(self, memo: dict) -> BaseMux:
+        return copy.copy(self)
+
+    def __sklearn_clone__(self) -> BaseMux:
+        return copy.copy(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_n_passes": 0}
+
+    def _settings(self) -> dict[str, Any]:
+        return {}
+
+    def __repr__(self) -> str:
+        n = len(self._streams)
+        streams = f"<{n} stream{'' if n == 1 else 's'}>"
+        settings = {**self._settings(), "random_state": self._random_state}
+        shown = [f"{name}={value!r}" for name, value in settings.items() if value is not None]
+        return f"{type(self).__name__}({', '.join([streams, *shown])})"
+
+
+class StochasticMux(BaseMux):
+    """Interleave a pool of streams at random, a few of them active at a time.
+
+    ``n_active`` slots each hold a stream; every item comes from a slot drawn at random, and after a visit of random length
+    the slot takes another stream.
+
+    Parameters
+    ----------
+    streams : sequence of Streamers or iterables, or StreamPool
+        The pool. The weights and names of a :class:`StreamPool` are used.
+    n_active : int
+        Number of streams active at a time. More than the pool has: fine with replacement; in the other modes it means all
+        of them.
+    lam : float or None, default=256.0
+        Mean number of items of a visit, at least 1; None: until the stream is exhausted. A visit of a stream of samples
+        (an array, say) runs on into the stream's next pass in the modes without end, so that it is never cut short.
+    pool_weights : array-like of shape (n_streams,), optional
+        Share of all items that each stream gives in the long run, for every ``n_active`` and ``lam``; any finite
+        numbers that are not negative. None (default): equal shares, or the weights of the pool. Zero: never.
+    mode : {"with_replacement", "single_active", "once", "exhaustive"}, default="with_replacement"
+        - "with_replacement": a stream may be active several times at once, for ever; each visit starts it afresh.
+        - "single_active": at most once at a time, and it may return.
+        - "once": each stream is visited at most once, then the mux ends.
+        - "exhaustive": every item of every stream of positive weight exactly once: a stream that has more left goes back
+          to the pool and continues there where it stopped. Paused streams are kept open; ``lam=None`` keeps at most
+          ``n_active`` open.
+    prune_empty_seeds : bool, default=True
+        Do not visit a stream again whose visit yielded nothing. False keeps it in the pool. Either way the mux ends
+        when no stream yields any more.
+    dist : {"poisson", "constant", "binomial"}, default="poisson"
+        Distribution of the number of items of a visit: ``1 + Poisson(lam - 1)``; ``lam``; or ``1 +`` a binomial of variance
+        about ``lam (1 - 1/n_active)``. The mean is ``lam`` for each.
+    random_state : int, RandomState, Generator or None, default=None
+        Every pass of a seeded mux differs from the last and is reproducible: a copy, clone or unpickled mux starts at pass
+        0. Without a seed, a mux inside a seeded one derives its own; otherwise it is random.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is outside its range, ``streams`` is empty or no weight is positive.
+    TypeError
+        If a stream cannot be restarted: pass running generators to :func:`mux`.
+
+    Warns
+    -----
+    UserWarning
+        Once, if ``mode="single_active"`` makes a share impossible (distinct streams bound it by ``1 / n_active``).
+
+    See Also
+    --------
+    mux : The same as a generator.
+    ShuffledMux : All streams active at once.
+
+    Notes
+    -----
+    In the modes without end a stream is activated with probability proportional to its weight divided by the mean length
+    of its visits, which is what makes shares hold (renewal-reward); visits that end early are counted. In the modes that
+    end, streams are activated, and items drawn from the active ones, in proportion to weight. With ``lam=None`` items are
+    drawn in proportion to the weights of the active streams as well, so that shares hold among endless ones.
+
+    "single_active" is conditional Poisson sampling [1]_.
+
+    References
+    ----------
+    .. [1] Chen, Dempster and Liu, "Weighted finite population sampling to maximize entropy", Biometrika 81 (1994).
+
+    Examples
+    --------
+    >>> from streamlearn import StochasticMux, Streamer
+    >>> streams = [Streamer("a" * 100), Streamer("b" * 100), Streamer("c" * 100)]
+    >>> stream = StochasticMux(streams, n_active=2, lam=4, random_state=0)
+    >>> "".join(stream.generate(max_batches=20))
+    'cacacabbbcbcaccaaccc'
+    >>> "".join(stream.generate(max_batches=20))  # another pass, another order
+    'baabbabbbbbbabaababb'
+    """
+
+    def __init__(
+        self,
+        streams: Iterable,
+        n_active: int,
+        lam: float | None = 256.0,
+        *,
+        pool_weights: Any = None,
+        mode: str = "with_replacement",
+        prune_empty_seeds: bool = True,
+        dist: str = "poisson",
+        random_state: Any = None,
+    ) -> None:
+        super().__init__(as_streams(streams), random_state)
+        self._names = getattr(streams, "names", None)
+        check_option("mode", mode, MODES)
+        check_option("dist", dist, DISTS)
+        check_lam(lam, dist)
+        check_count("n_active", n_active)
+        if not isinstance(prune_empty_seeds, (bool, np.bool_)):
+            raise ValueError(f"prune_empty_seeds must be a bool, got {prune_empty_seeds!r}.")
+        self._weights = pool_shares(streams, pool_weights, len(self._streams))
+        self._n_active, self._lam, self._mode, self._dist = int(n_active), lam, mode, dist
+        self._prune = bool(prune_empty_seeds)
+        self._n_slots = self._n_active
+        if mode != "with_replacement":
+            self._n_slots = min(self._n_active, int((self._weights > 0).sum()))
+        if mode == "single_active":
+            self._warn_of_caps()
+
+    def _warn_of_caps(self) -> None:
+        reached = self.expected_proportions()
+        i = int(np.argmax(self._weights - reached))
+        if self._weights[i] - reached[i] > 1e-9:
+            name = "" if self._names is None else f" ({self._names[i]!r})"
+            warnings.warn(
+                f"pool_weights cannot hold with mode='single_active' and n_active={self._n_slots}: of distinct streams none "
+                f"gives more than 1/{self._n_slots} of all items. Stream {i}{name} has weight {self._weights[i]:.4g} and will "
+                f"give {reached[i]:.4g}; expected_proportions() tells all shares.",
+                UserWarning,
+                stacklevel=3,
+            )
+
+    def expected_proportions(self) -> np.ndarray:
+        """Share of all items that each stream gives in the long run.
+
+        In the modes that end: while the streams last.
+
+        Returns
+        -------
+        shares : ndarray of shape (n_streams,)
+            They sum to one.
+        """
+        if self._mode == "single_active":
+            return inclusion_probabilities(self._weights, self._n_slots) / self._n_slots
+        return self._weights.copy()
+
+    def _policy(self, rng: np.random.Generator) -> Policy:
+        sizes = known_sizes(self._streams)
+        length = VisitLength(self._lam, self._dist, self._n_slots)
+        by_weight = self._lam is None or self._mode in ("once", "exhaustive")
+        arguments = (self._weights, sizes, self._n_slots, length, by_weight, rng)
+        if self._mode == "with_replacement":
+            return WithReplacement(*arguments, prune=self._prune)
+        if self._mode == "single_active":
+            return SingleActive(*arguments, prune=self._prune)
+        return Ending(*arguments, again=self._mode == "exhaustive")
+
+    def _settings(self) -> dict[str, Any]:
+        return {"n_active": self._n_active, "lam": self._lam, "mode": self._mode, "dist": self._dist}
+
+
+class ShuffledMux(BaseMux):
+    """Interleave all streams at random, each always active and restarted when it is exhausted.
+
+    Parameters
+    ----------
+    streams : sequence of Streamers or iterables, or StreamPool
+        The pool.
+    pool_weights : array-like of shape (n_streams,), optional
+        Chance of each stream to give the next item. None (default): equal, or the weights of the pool.
+    random_state : int, RandomState, Generator or None, default=None
+        As in :class:`StochasticMux`.
+
+    Raises
+    ------
+    ValueError
+        If ``streams`` is empty or a weight is not usable.
+
+    See Also
+    --------
+    StochasticMux : A bounded number of active streams.
+
+    Examples
+    --------
+    >>> from streamlearn import ShuffledMux
+    >>> "".join(ShuffledMux(["ab", "xyz"], pool_weights=[1, 3], random_state=0).generate(max_batches=12))
+    'xayzxbyzxyaz'
+    """
+
+    def __init__(self, streams: Iterable, *, pool_weights: Any = None, random_state: Any = None) -> None:
+        super().__init__(as_streams(streams), random_state)
+        self._names = getattr(streams, "names", None)
+        self._weights = pool_shares(streams, pool_weights, len(self._streams))
+
+    def _policy(self, rng: np.random.Generator) -> Policy:
+        return Shuffled(self._weights, known_sizes(self._streams), rng)
+
+
+class RoundRobinMux(BaseMux):
+    """Take one item of each stream in turn.
+
+    Parameters
+    ----------
+    streams : sequence of Streamers or iterables, or StreamPool
+        The pool; weights do not matter here.
+    mode : {"exhaustive", "cycle", "permuted_cycle"}, default="exhaustive"
+        A stream that is exhausted drops out of the turn. When all are: "exhaustive" ends, "cycle" starts all of them again,
+        "permuted_cycle" does so in a new random order (the first cycle's is random, too). Cycling ends after a cycle
+        without an item.
+    random_state : int, RandomState, Generator or None, default=None
+        For "permuted_cycle", and for streams that take seeds.
+
+    Raises
+    ------
+    ValueError
+        If ``streams`` is empty or ``mode`` unknown.
+
+    See Also
+    --------
+    ChainMux : One stream after the other.
+
+    Examples
+    --------
+    >>> from streamlearn import RoundRobinMux
+    >>> "".join(RoundRobinMux(["abc", "x", "12"]))
+    'ax1b2c'
+    """
+
+    def __init__(self, streams: Iterable, *, mode: str = "exhaustive", random_state: Any = None) -> None:
+        super().__init__(as_streams(streams), random_state)
+        self._names = getattr(streams, "names", None)
+        check_option("mode", mode, ("exhaustive", "cycle", "permuted_cycle"))
+        self._mode = mode
+
+    def _policy(self, rng: np.random.Generator) -> Policy:
+        return RoundRobin(known_sizes(self._streams), self._mode, rng)
+
+    def _settings(self) -> dict[str, Any]:
+        return {"mode": self._mode}
+
+
+class ChainMux(BaseMux):
+    """Take all items of each stream, one stream after the other.
+
+    Parameters
+    ----------
+    streams : sequence of Streamers or iterables, StreamPool, or callable
+        The pool, or a generator function of streams, which is asked for the next stream when the last one is exhausted.
+    mode : {"exhaustive", "cycle"}, default="exhaustive"
+        "exhaustive" ends after the last stream, "cycle" begins again with the first, until a whole cycle yields nothing.
+    random_state : int, RandomState, Generator or None, default=None
+        For streams that take seeds.
+
+    Raises
+    ------
+    ValueError
+        If ``streams`` is an empty sequence or ``mode`` unknown.
+
+    See Also
+    --------
+    RoundRobinMux : One item of each stream in turn.
+
+    Examples
+    --------
+    >>> from streamlearn import ChainMux
+    >>> "".join(ChainMux(["abc", "x", "12"]))
+    'abcx12'
+    >>> def growing():
+    ...     for n in range(1, 4):
+    ...         yield range(n)
+    >>> list(ChainMux(growing))
+    [0, 0, 1, 0, 1, 2]
+    """
+
+    def __init__(
+        self, streams: Iterable | Callable[[], Iterable], *, mode: str = "exhaustive", random_state: Any = None
+    ) -> None:
+        check_option("mode", mode, ("exhaustive", "cycle"))
+        lazy = callable(streams) and not isinstance(streams, Iterable)
+        super().__init__(streams if lazy else as_streams(streams), random_state)
+        self._names = None if lazy else getattr(streams, "names", None)
+        self._lazy = lazy
+        self._mode = mode
+
+    def _start(self, seed: int | None, visit: tuple[int, ...]) -> MuxIterator:
+        if not self._lazy:
+            return super()._start(seed, visit)
+        parent = self._own_seed if self._own_seed is not None else seed
+        own = fresh_seed() if parent is None else mix(parent, *visit)
+        current: dict[int, Streamer] = {}
+        policy = Chain(lambda: self._ask(current), self._mode == "cycle")
+        return MuxIterator(current, policy, mix(own, 2), visit, None)
+
+    def _ask(self, current: dict[int, Streamer]) -> Iterator[tuple[int, int]]:
+        """Ask the generator function for streams, keeping only the one that is due."""
+        for position, stream in enumerate(self._streams()):
+            streamer = as_streamer(stream, f"stream {position} of {function_name(self._streams)}")
+            current.clear()
+            current[position] = streamer
+            yield position, streamer._n_samples
+
+    def _policy(self, rng: np.random.Generator) -> Policy:
+        sizes = known_sizes(self._streams).tolist()
+        return Chain(lambda: iter(enumerate(sizes)), self._mode == "cycle")
+
+    def _settings(self) -> dict[str, Any]:
+        return {"mode": self._mode}
+
+    def __repr__(self) -> str:
+        return f"ChainMux({function_name(self._streams)}, mode={self._mode!r})" if self._lazy else super().__repr__()
+
+
+class _SinglePass(Streamer):
+    """A running generator in the list of :func:`mux`: paused between visits, gone when exhausted, never closed here."""
+
+    _single_pass = True
+
+    def __init__(self, iterator: Iterator) -> None:
+        super().__init__(())
+        self._iterator = iterator
+
+    def _start(self, seed: int | None, visit: tuple[int, ...]) -> Iterator:
+        return map(_same, self._iterator)  # a view without a close: the generator is the caller's
+
+
+def _same(item: Any) -> Any:
+    return item
+
+
+def mux(
+    streams: Iterable,
+    n_samples: int | None,
+    n_active: int,
+    lam: float | None = 256.0,
+    pool_weights: Any = None,
+    with_replacement: bool = True,
+    prune_empty_seeds: bool = True,
+    revive: bool = False,
+    dist: str = "poisson",
+    random_state: Any = None,
+) -> Iterator:
+    """Interleave a pool of streams at random: a generator of ``n_samples`` items.
+
+    Parameters
+    ----------
+    streams : sequence of Streamers, iterables or running generators, or StreamPool
+        The pool. A running generator is read once: it is paused when its visit ends, continued in its next one, and gone
+        when exhausted. It stays the caller's to close.
+    n_samples : int or None
+        Number of items; None: without end.
+    n_active : int
+        Number of streams active at a time.
+    lam, pool_weights, prune_empty_seeds, dist, random_state
+        As in :class:`StochasticMux`.
+    with_replacement : bool, default=True
+        A stream may be active several times at once (mode "with_replacement").
+    revive : bool, default=False
+        Without replacement: whether a stream may return after its visit (mode "single_active"), or not (mode "once").
+
+    Returns
+    -------
+    items : generator
+
+    Raises
+    ------
+    ValueError
+        At the call, if a parameter is outside its range.
+
+    See Also
+    --------
+    StochasticMux : The same as a restartable stream.
+
+    Examples
+    --------
+    >>> from streamlearn import Streamer, mux
+    >>> "".join(mux([iter("aaaa"), "bb", "cc"], 12, 2, lam=2, random_state=0))
+    'cccaccbcccbb'
+    >>> stream = Streamer(mux, ["aaaa", "bb", "cc"], 6, 2, lam=2)
+    >>> len(list(stream)), len(list(stream))
+    (6, 6)
+    """
+    check_max_batches(n_samples, "n_samples")
+    mode = "with_replacement" if with_replacement else "single_active" if revive else "once"
+    pool = streams
+    if not isinstance(streams, StochasticMux) and not hasattr(streams, "names"):
+        pool = [_SinglePass(stream) if isinstance(stream, Iterator) else stream for stream in _listed(streams)]
+    stream = StochasticMux(
+        pool,
+        n_active,
+        lam,
+        pool_weights=pool_weights,
+        mode=mode,
+        prune_empty_seeds=prune_empty_seeds,
+        dist=dist,
+        random_state=random_state,
+    )
+    return stream.generate(n_samples)
+
+
+def _listed(streams: Any) -> Sequence:
+    if isinstance(streams, (Iterator, Mapping, str, bytes)) or not isinstance(streams, Iterable):
+        raise TypeError(
+            "streams must be a list of streams (Streamers or iterable containers) or a StreamPool, "
+            f"got {type(streams).__name__}. A mapping or an iterator has no fixed order or length: pass list(...)."
+        )
+    listed = list(streams)
+    if not listed:
+        raise ValueError("streams is empty: a mux needs at least one stream.")
+    return listed
+
+
+def as_streams(streams: Any) -> list[Streamer]:
+    """Return a list of Streamers, with errors that name the position of what cannot be one."""
+    return [as_streamer(stream, f"stream at position {i}") for i, stream in enumerate(_listed(streams))]
+
+
+def pool_shares(streams: Any, pool_weights: Any, n_streams: int) -> np.ndarray:
+    """Weights as shares: those given, else those of the pool, else equal ones."""
+    return check_weights(getattr(streams, "weights", None) if pool_weights is None else pool_weights, n_streams)
+
+
+def known_sizes(streams: Sequence[Streamer]) -> np.ndarray:
+    return np.fromiter((stream._n_samples for stream in streams), np.int64, len(streams))

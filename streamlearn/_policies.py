@@ -1,0 +1,436 @@
+"""Which slot gives the next item, and which stream takes a slot that has become free.
+
+A mux is one loop (``_mux_iterator``) over slots. A policy decides two things for it: the order in which slots are drawn
+(``slots``), planned ahead by the block, and what a free slot visits next and for how long (``activate``). The loop tells
+it how a visit ended (``release``).
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterator, Set
+from typing import Any
+
+import numpy as np
+
+from ._visits import (
+    UNTIL_EXHAUSTED,
+    VisitLength,
+    conditional_poisson_odds,
+    inclusion_probabilities,
+)
+
+_BUFFER = 64
+_TRIES = 32
+_NONE: frozenset[int] = frozenset()
+
+
+class Policy:
+    """Base of the policies: slots that live and die.
+
+    Attributes
+    ----------
+    n_slots : int
+        Number of slots.
+    independent : bool
+        True when slots are drawn without regard to what they hold, and visits are drawn without regard to each other and
+        to how earlier ones ended, so that a whole block of visits may be drawn at once with ``draw_visits``.
+    filled : bool
+        True when every slot must hold a stream before slots are drawn; else a slot is filled when it is first drawn.
+    stale : bool
+        Set when the slots drawn last no longer follow the law of the next draw, because it depends on what they hold: the
+        loop then drops the rest of them and draws anew. (A slot that dies needs no new draws: its own are passed over.)
+    """
+
+    independent = False
+    filled = False
+
+    def __init__(self, n_slots: int) -> None:
+        self.n_slots = n_slots
+        self.alive = dict.fromkeys(range(n_slots))
+        self.stale = False
+
+    def slots(self, k: int) -> np.ndarray:
+        """Return about ``k`` slots for the next draws, all alive now; none when the mux has ended."""
+        raise NotImplementedError
+
+    def activate(self, slot: int) -> tuple[int, int] | None:
+        """Return the stream that takes a free slot and the number of items of its visit, or None: the slot dies."""
+        raise NotImplementedError
+
+    def release(self, slot: int, stream: int, n_items: int, exhausted: bool) -> bool:
+        """Note the end of a visit, and return whether the stream may go on later where it stopped."""
+        return False
+
+    def drop(self, stream: int) -> None:
+        """Note that a stream can never be started again (a running generator at its end)."""
+
+    def draw_visits(self, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Draw the streams and lengths of ``k`` visits; of ``independent`` policies."""
+        raise NotImplementedError
+
+    def bury(self, slot: int) -> None:
+        del self.alive[slot]
+
+
+class _Stochastic(Policy):
+    """Slots drawn at random: evenly, or in proportion to the weight of what they hold."""
+
+    filled = True
+
+    def __init__(
+        self,
+        weights: np.ndarray,
+        sizes: np.ndarray,
+        n_slots: int,
+        length: VisitLength,
+        by_weight: bool,
+        rng: np.random.Generator,
+    ) -> None:
+        super().__init__(n_slots)
+        self.rng = rng
+        self.length = length
+        self.sizes = sizes
+        # A stream that is known to be empty can never yield.
+        self.weights = np.where(sizes == 0, 0.0, weights)
+        positive = self.weights[self.weights > 0]
+        self.by_weight = by_weight and positive.size > 0 and np.ptp(positive) > 1e-12 * positive.max()
+        self.holder = [-1] * n_slots
+        self._lengths: list[int] = []
+
+    def slots(self, k: int) -> np.ndarray:
+        self.stale = False
+        if not self.alive:
+            return np.empty(0, np.intp)
+        alive = np.fromiter(self.alive, np.intp, len(self.alive))
+        if self.by_weight:
+            rates = np.cumsum(self.weights[[self.holder[slot] for slot in self.alive]])
+            # Rates change with the next visit: few draws will be used.
+            return alive[_draw(self.rng, rates, min(k, 256))]
+        drawn = self.rng.integers(0, len(alive), k)
+        return drawn if len(alive) == self.n_slots else alive[drawn]
+
+    def hold(self, slot: int, stream: int) -> None:
+        self.holder[slot] = stream
+        if self.by_weight:
+            self.stale = True
+
+    def next_length(self) -> int:
+        if not self._lengths:
+            self._lengths = self.length.sample(self.rng, _BUFFER).tolist()
+        return self._lengths.pop()
+
+
+class _Restarting(_Stochastic):
+    """What the two modes without end share: the mean length of each stream's visits, and streams that yield nothing.
+
+    A choice in proportion to weight divided by the mean length of a visit gives shares in proportion to weight. The mean is
+    ``lam`` until a visit of the stream ends early; from then on it is what its visits have been.
+    """
+
+    def __init__(self, *args: Any, prune: bool) -> None:
+        super().__init__(*args)
+        self.prune = prune
+        self.pruned: set[int] = set()
+        self.barren: set[int] = set()  # not pruned, but empty since the last visit that was not
+        self.n_candidates = int((self.weights > 0).sum())
+        lam = self.length.lam
+        known = self.sizes > 0
+        self._prior = 1.0 if lam is None else lam
+        self._odds = self._cumulative = np.empty(0)
+        self._choices: list[int] = []
+        self._means = np.where(known, self.sizes, np.nan) if lam is None else np.full(len(self.weights), np.nan)
+        self._visits: dict[int, list[int]] = {}
+        self._observed: set[int] = set()
+        self._n_changes = 0
+
+    def mean_lengths(self) -> np.ndarray:
+        if self.length.lam is None and not np.isnan(self._means).all():
+            prior = float(np.nanmean(self._means))  # nothing is known of the others: as long as those that are known
+        else:
+            prior = self._prior
+        return np.where(np.isnan(self._means), prior, self._means)
+
+    def refresh(self) -> None:
+        """Compute again what depends on weights and mean lengths: ``_odds``, ``_cumulative`` and ``_choices``."""
+        raise NotImplementedError
+
+    def release(self, slot: int, stream: int, n_items: int, exhausted: bool) -> bool:
+        if n_items == 0:
+            self._note_empty(stream, self.prune)
+            return False
+        if self.barren:
+            self.barren.clear()
+        if self.sizes[stream] >= 0:
+            return False
+        seen = self._visits.setdefault(stream, [0, 0])
+        seen[0] += 1
+        seen[1] += n_items
+        if exhausted:
+            self._observed.add(stream)
+        if stream in self._observed:
+            mean = seen[1] / seen[0]
+            used = self._means[stream]
+            if not abs(mean - used) <= 1e-3 * used:
+                self._means[stream] = mean
+                self._changed()
+        return False
+
+    def _changed(self) -> None:
+        # Refreshing costs a pass over the pool: with many streams it waits for a share of them to change.
+        self._n_changes += 1
+        if self._n_changes > self.n_candidates // 64:
+            self._n_changes = 0
+            self.refresh()
+
+    def _note_empty(self, stream: int, prune: bool) -> None:
+        if prune:
+            if stream not in self.pruned:
+                self.pruned.add(stream)
+                self.barren.discard(stream)
+                self.weights[stream] = 0.0
+                self._changed()
+        else:
+            self.barren.add(stream)
+
+    def drop(self, stream: int) -> None:
+        self._note_empty(stream, prune=True)
+
+    def nothing_left(self) -> bool:
+        return len(self.pruned) + len(self.barren) >= self.n_candidates
+
+    def choose(self, excluded: Set[int]) -> int | None:
+        """Draw a stream in proportion to its odds among those that are not excluded, None if there is none."""
+        if self._cumulative[-1] > 0:
+            for _ in range(_TRIES):
+                if not self._choices:
+                    self._choices = _draw(self.rng, self._cumulative, _BUFFER).tolist()
+                stream = self._choices.pop()
+                if stream not in excluded:
+                    return stream
+        odds = self._odds.copy()
+        odds[list(excluded)] = 0.0
+        cumulative = np.cumsum(odds)
+        return int(_draw(self.rng, cumulative, 1)[0]) if cumulative[-1] > 0 else None
+
+    def begin_visit(self, slot: int, stream: int) -> tuple[int, int]:
+        self.hold(slot, stream)
+        n = self.next_length()
+        return stream, int(self.sizes[stream]) if n == UNTIL_EXHAUSTED and self.sizes[stream] > 0 else n
+
+
+class WithReplacement(_Restarting):
+    """A stream may be active several times at once, for ever."""
+
+    def __init__(self, *args: Any, prune: bool) -> None:
+        super().__init__(*args, prune=prune)
+        self.independent = not self.by_weight
+        self.refresh()
+
+    def refresh(self) -> None:
+        self._odds = self.weights / self.mean_lengths()
+        self._cumulative = np.cumsum(self._odds)
+        self._choices = []
+
+    def draw_visits(self, k: int) -> tuple[np.ndarray, np.ndarray]:
+        streams = _draw(self.rng, self._cumulative, k)
+        lengths = self.length.sample(self.rng, k)
+        return streams, lengths if self.length.lam is not None else self.sizes[streams]
+
+    def activate(self, slot: int) -> tuple[int, int] | None:
+        if self.nothing_left():
+            return None
+        stream = self.choose(self.barren | self.pruned if self.barren or self.pruned else _NONE)
+        return None if stream is None else self.begin_visit(slot, stream)
+
+
+class SingleActive(_Restarting):
+    """Distinct streams, which may return: conditional Poisson sampling as a heat bath.
+
+    A free slot takes an inactive stream with probability proportional to its odds. Slots become free independently of what
+    they hold, and each such step keeps the design whose odds these are, so that the share of stream i is its inclusion
+    probability divided by ``n_active``. Capped streams have infinite odds: they come back first.
+    """
+
+    def __init__(self, *args: Any, prune: bool) -> None:
+        super().__init__(*args, prune=prune)
+        self.active: set[int] = set()
+        self.refresh()
+
+    def refresh(self) -> None:
+        inclusion = inclusion_probabilities(self.weights, self.n_slots)
+        free = (inclusion > 0) & (inclusion < 1)
+        odds = np.zeros(len(inclusion))
+        if free.any():
+            odds[free] = conditional_poisson_odds(inclusion[free])
+            odds /= odds.max()
+        self._capped = np.flatnonzero(inclusion >= 1).tolist()
+        self._odds = odds / self.mean_lengths()
+        self._cumulative = np.cumsum(self._odds)
+        self._choices = []
+
+    def activate(self, slot: int) -> tuple[int, int] | None:
+        if self.nothing_left():
+            return None
+        excluded = self.active | self.barren | self.pruned
+        stream = next((s for s in self._capped if s not in excluded), None)
+        if stream is None:
+            stream = self.choose(excluded)
+        if stream is None:
+            return None
+        self.active.add(stream)
+        return self.begin_visit(slot, stream)
+
+    def release(self, slot: int, stream: int, n_items: int, exhausted: bool) -> bool:
+        self.active.discard(stream)
+        return super().release(slot, stream, n_items, exhausted)
+
+
+class Ending(_Stochastic):
+    """Each stream once ("once"), or in visits until exhausted ("exhaustive"); then the mux ends.
+
+    Waiting streams have exponential keys, of rate equal to their weight, and the smallest comes next: that is sampling in
+    proportion to weight (Efraimidis and Spirakis, "Weighted random sampling with a reservoir", 2006). A stream that returns
+    to the pool gets a new key that starts at the last one taken, which is exact because the exponential has no memory.
+    """
+
+    def __init__(self, *args: Any, again: bool) -> None:
+        super().__init__(*args)
+        self.again = again
+        self._remaining: dict[int, int] = {}
+        waiting = np.flatnonzero(self.weights > 0)
+        keys = self.rng.standard_exponential(len(waiting)) / self.weights[waiting]
+        order = np.argsort(keys, kind="stable")
+        self._heap = list(zip(keys[order].tolist(), waiting[order].tolist(), strict=True))  # sorted, so a heap
+        self._now = 0.0
+        self._gaps: list[float] = []
+
+    def activate(self, slot: int) -> tuple[int, int] | None:
+        if not self._heap:
+            return None
+        self._now, stream = heapq.heappop(self._heap)
+        self.hold(slot, stream)
+        n = self.next_length()
+        if self.sizes[stream] >= 0:
+            n = min(n, self._remaining.get(stream, int(self.sizes[stream])))
+        return stream, n
+
+    def release(self, slot: int, stream: int, n_items: int, exhausted: bool) -> bool:
+        if not self.again or exhausted:
+            return False
+        if self.sizes[stream] >= 0:
+            left = self._remaining.get(stream, int(self.sizes[stream])) - n_items
+            if left == 0:
+                self._remaining.pop(stream, None)
+                return False
+            self._remaining[stream] = left
+        if not self._gaps:
+            self._gaps = self.rng.standard_exponential(_BUFFER).tolist()
+        heapq.heappush(self._heap, (self._now + self._gaps.pop() / self.weights[stream], stream))
+        return True
+
+
+class Shuffled(Policy):
+    """Every stream in a slot of its own, drawn in proportion to weight, restarted when exhausted."""
+
+    def __init__(self, weights: np.ndarray, sizes: np.ndarray, rng: np.random.Generator) -> None:
+        super().__init__(len(weights))
+        self.rng = rng
+        self.weights = np.where(sizes == 0, 0.0, weights)
+        self.alive = dict.fromkeys(np.flatnonzero(self.weights > 0).tolist())
+        self._cumulative = np.empty(0)
+
+    def slots(self, k: int) -> np.ndarray:
+        if not self.alive:
+            return np.empty(0, np.intp)
+        if not self._cumulative.size:
+            self._cumulative = np.cumsum(self.weights)
+        return _draw(self.rng, self._cumulative, k)
+
+    def activate(self, slot: int) -> tuple[int, int] | None:
+        return (slot, UNTIL_EXHAUSTED) if self.weights[slot] > 0 else None
+
+    def release(self, slot: int, stream: int, n_items: int, exhausted: bool) -> bool:
+        if n_items == 0:
+            self.weights[stream] = 0.0
+            self._cumulative = np.empty(0)
+        return False
+
+
+class RoundRobin(Policy):
+    """One item of each stream in turn; in the cycling modes all start again when all are exhausted."""
+
+    def __init__(self, sizes: np.ndarray, mode: str, rng: np.random.Generator) -> None:
+        super().__init__(len(sizes))
+        self.rng = rng
+        self.mode = mode
+        self.sizes = sizes
+        self._order = np.flatnonzero(sizes != 0)
+        self._begin()
+
+    def _begin(self) -> None:
+        if self.mode == "permuted_cycle":
+            self._order = self.rng.permutation(self._order)
+        self.alive = dict.fromkeys(self._order.tolist())
+        self._visited: set[int] = set()
+        self._gave = False
+
+    def slots(self, k: int) -> np.ndarray:
+        if not self.alive:
+            if self.mode == "exhaustive" or not self._gave:
+                return np.empty(0, np.intp)
+            self._begin()
+        # whole rounds, so that the next call begins with the first again
+        alive = np.fromiter(self.alive, np.intp, len(self.alive))
+        return np.tile(alive, max(k // max(len(alive), 1), 1))
+
+    def activate(self, slot: int) -> tuple[int, int] | None:
+        if slot in self._visited:
+            return None
+        self._visited.add(slot)
+        return slot, int(self.sizes[slot]) if self.sizes[slot] > 0 else UNTIL_EXHAUSTED
+
+    def release(self, slot: int, stream: int, n_items: int, exhausted: bool) -> bool:
+        self._gave |= n_items > 0
+        return False
+
+
+class Chain(Policy):
+    """One stream after the other.
+
+    Parameters
+    ----------
+    streams : callable
+        Returns an iterator over the ``(position, size)`` of the streams, anew for each cycle.
+    cycle : bool
+        Whether to start again after the last.
+    """
+
+    def __init__(self, streams: Callable[[], Iterator[tuple[int, int]]], cycle: bool) -> None:
+        super().__init__(1)
+        self.cycle = cycle
+        self._streams = streams
+        self._iterator = streams()
+        self._gave = False
+
+    def slots(self, k: int) -> np.ndarray:
+        return np.zeros(k if self.alive else 0, np.intp)
+
+    def activate(self, slot: int) -> tuple[int, int] | None:
+        while True:
+            for stream, size in self._iterator:
+                if size != 0:
+                    return stream, size if size > 0 else UNTIL_EXHAUSTED
+            if not (self.cycle and self._gave):
+                return None
+            self._iterator = self._streams()
+            self._gave = False
+
+    def release(self, slot: int, stream: int, n_items: int, exhausted: bool) -> bool:
+        self._gave |= n_items > 0
+        return False
+
+
+def _draw(rng: np.random.Generator, cumulative: np.ndarray, k: int) -> np.ndarray:
+    """Draw ``k`` positions in proportion to the steps of ``cumulative``; steps of zero never come."""
+    return np.searchsorted(cumulative, rng.random(k) * cumulative[-1], side="right")

@@ -1,0 +1,75 @@
+"""Rows of whatever may hold samples: arrays, sparse matrices, pandas and polars objects, lists."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+
+def is_frame(values: Any) -> bool:
+    """Whether ``values`` is a DataFrame of pandas or polars."""
+    return hasattr(values, "columns") and hasattr(values, "shape") and not sparse.issparse(values)
+
+
+def is_series(values: Any) -> bool:
+    return not isinstance(values, np.ndarray) and hasattr(values, "to_numpy") and getattr(values, "ndim", 1) == 1
+
+
+def n_rows(values: Any) -> int:
+    shape = getattr(values, "shape", None)
+    return len(values) if shape is None else int(shape[0])
+
+
+def take_rows(values: Any, index: np.ndarray) -> Any:
+    """Return the rows at ``index``, a new object of the same kind."""
+    if isinstance(values, np.ndarray):
+        return values.take(index, axis=0)
+    if hasattr(values, "iloc"):
+        return values.iloc[index]
+    if isinstance(values, (list, tuple)):
+        return [values[i] for i in index.tolist()]
+    return values[index]  # sparse, polars, array-likes
+
+
+def slice_rows(values: Any, start: int, stop: int) -> Any:
+    """Return the rows from ``start`` to ``stop``, a view where there are views."""
+    if hasattr(values, "iloc"):
+        return values.iloc[start:stop]
+    return values[start:stop]
+
+
+def concat_rows(parts: Sequence[Any]) -> Any:
+    """Join row by row; the kind of the first part decides."""
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    if sparse.issparse(first):
+        return sparse.vstack(
+            [part if sparse.issparse(part) else sparse.csr_matrix(part) for part in parts], format="csr"
+        )
+    if is_frame(first) or is_series(first):
+        library = type(first).__module__.split(".")[0]
+        if library == "pandas":
+            import pandas
+
+            return pandas.concat(parts, ignore_index=True)
+        import polars
+
+        return polars.concat(parts)
+    if isinstance(first, list):
+        return [row for part in parts for row in part]
+    return np.concatenate([part.toarray() if sparse.issparse(part) else np.asarray(part) for part in parts])
+
+
+def row_bytes(values: Any) -> int:
+    """About how many bytes a row has."""
+    if sparse.issparse(values):
+        return int(12 * values.nnz / max(values.shape[0], 1)) + 16
+    shape = getattr(values, "shape", None)
+    if shape is None:
+        return 256
+    width = 1 if len(shape) < 2 else int(np.prod(shape[1:]))
+    return width * getattr(getattr(values, "dtype", None), "itemsize", 8)

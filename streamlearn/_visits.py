@@ -1,0 +1,164 @@
+"""How long a visit lasts, how weights are read, and the odds that make shares hold for distinct streams."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from typing import Any
+
+import numpy as np
+
+DISTS = ("poisson", "constant", "binomial")
+# Length of a visit that ends only with its stream.
+UNTIL_EXHAUSTED = 2**62
+
+
+def check_option(name: str, value: Any, options: tuple[str, ...]) -> None:
+    if not isinstance(value, str) or value not in options:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, options))}, got {value!r}.")
+
+
+def check_count(name: str, value: Any, minimum: int = 1) -> None:
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < minimum:
+        raise ValueError(f"{name} must be an int of at least {minimum}, got {value!r}.")
+
+
+def check_lam(lam: Any, dist: str) -> None:
+    if lam is None:
+        return
+    if not isinstance(lam, numbers.Real) or isinstance(lam, bool) or not 1 <= float(lam) < 2**31:
+        raise ValueError(
+            f"lam, the mean number of items of a visit, must be a number of at least 1 and below 2**31, or None (until "
+            f"the stream is exhausted), got {lam!r}."
+        )
+    if dist == "constant" and float(lam) != int(float(lam)):
+        raise ValueError(f"lam must be a whole number with dist='constant', got {lam!r}.")
+
+
+def check_weights(weights: Any, n_streams: int, name: str = "pool_weights") -> np.ndarray:
+    """Return ``weights`` as shares, a new float array that sums to one; None means equal shares."""
+    if weights is None:
+        return np.full(n_streams, 1.0 / max(n_streams, 1))
+    try:
+        array = np.array(weights, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must be numbers, one for each stream, got {weights!r}.") from None
+    if array.shape != (n_streams,):
+        raise ValueError(
+            f"{name} must hold one number for each of the {n_streams} streams, got shape {array.shape}: {weights!r}."
+        )
+    bad = np.flatnonzero(~(np.isfinite(array) & (array >= 0)))
+    if bad.size:
+        raise ValueError(f"{name} must be finite and not negative, got {array[bad[0]]} for stream {bad[0]}.")
+    if n_streams and not array.any():
+        raise ValueError(f"{name} must not all be zero, got {weights!r}.")
+    array /= array.max(initial=1e-300)  # a sum of huge weights must not overflow
+    return array / array.sum()
+
+
+class VisitLength:
+    """The distribution of the number of items of a visit.
+
+    Parameters
+    ----------
+    lam : float or None
+        Mean; None: until the stream is exhausted.
+    dist : {"poisson", "constant", "binomial"}
+        ``1 + Poisson(lam - 1)``; ``lam``; ``1 + Binomial`` with mean ``lam`` and variance about ``lam (1 - 1/n_active)``.
+    n_active : int
+        Number of slots; only ``"binomial"`` looks at it.
+    """
+
+    def __init__(self, lam: float | None, dist: str, n_active: int) -> None:
+        self.lam = None if lam is None else float(lam)
+        self.dist = dist
+        self._n_trials = 0
+        if self.lam is not None and dist == "binomial":
+            self._n_trials = math.ceil((self.lam - 1) * n_active)
+
+    def sample(self, rng: np.random.Generator, size: int) -> np.ndarray:
+        if self.lam is None:
+            return np.full(size, UNTIL_EXHAUSTED, np.int64)
+        if self.dist == "constant":
+            return np.full(size, int(self.lam), np.int64)
+        if self.dist == "poisson":
+            return 1 + rng.poisson(self.lam - 1, size)
+        if not self._n_trials:
+            return np.ones(size, np.int64)
+        return 1 + rng.binomial(self._n_trials, (self.lam - 1) / self._n_trials, size)
+
+
+def inclusion_probabilities(shares: np.ndarray, n_active: int) -> np.ndarray:
+    """Chance of each stream to be active, ``n_active`` at once: ``n_active * share``, capped at one.
+
+    What a cap leaves over goes to the uncapped streams in proportion to their shares, until no more caps bind.
+    """
+    positive = shares > 0
+    n_active = min(n_active, int(positive.sum()))
+    inclusion = np.zeros(len(shares))
+    capped = np.zeros(len(shares), bool)
+    while True:
+        free = positive & ~capped
+        room = n_active - int(capped.sum())
+        inclusion[capped] = 1.0
+        if not free.any() or room <= 0:
+            inclusion[free] = 0.0
+            return inclusion
+        inclusion[free] = shares[free] * (room / shares[free].sum())
+        over = free & (inclusion >= 1 - 1e-12)
+        if not over.any():
+            return inclusion
+        capped |= over
+
+
+def conditional_poisson_odds(inclusion: np.ndarray) -> np.ndarray:
+    """Odds of a conditional Poisson design with these inclusion probabilities, each below one and summing to an int.
+
+    Under that design the chance of a set of ``n = inclusion.sum()`` streams is proportional to the product of its
+    members' odds. Chen, Dempster and Liu, "Weighted finite population sampling to maximize entropy", Biometrika 81 (1994),
+    with the fixed point taken on the logits, which settles in a few rounds.
+    """
+    n_chosen = round(inclusion.sum())
+    odds = inclusion / (1 - inclusion)
+    if n_chosen * (n_chosen + 1) * len(inclusion) > 10**8 or np.ptp(inclusion) < 1e-12:
+        # With that many members the sum of the memberships hardly varies, and plain odds are exact to its inverse variance.
+        return odds
+    for _ in range(100):
+        reached = _inclusion_of_odds(odds, n_chosen)
+        odds *= inclusion * (1 - reached) / (reached * (1 - inclusion))
+        if np.abs(reached - inclusion).max() < 1e-10:
+            break
+    return odds
+
+
+def _inclusion_of_odds(odds: np.ndarray, n_chosen: int) -> np.ndarray:
+    """Inclusion probabilities of the conditional Poisson design, by a product tree.
+
+    Each leaf is the polynomial ``(1 - p) + p z`` of one stream; going up multiplies, going down gives each leaf the
+    product of all the others. Only sums of products of positive terms below one: nothing cancels and nothing overflows.
+    """
+    n = len(odds)
+    p = odds * (n_chosen / odds.sum())
+    p = p / (1 + p)
+    levels = [np.zeros((1 << max(n - 1, 0).bit_length(), n_chosen + 1))]
+    levels[0][:, 0] = 1.0
+    levels[0][:n, 0] = 1 - p
+    levels[0][:n, 1] = p
+    while len(levels[-1]) > 1:
+        levels.append(_multiply(levels[-1][::2], levels[-1][1::2]))
+    others = np.zeros((1, n_chosen + 1))
+    others[0, 0] = 1.0
+    for level in levels[-2::-1]:
+        down = np.empty_like(level)
+        down[::2] = _multiply(others, level[1::2])
+        down[1::2] = _multiply(others, level[::2])
+        others = down
+    return p * others[:n, n_chosen - 1] / levels[-1][0, n_chosen]
+
+
+def _multiply(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Multiply rows of polynomials, cut at their common degree."""
+    out = np.zeros_like(a)
+    for degree in range(a.shape[1]):
+        out[:, degree:] += a[:, degree : degree + 1] * b[:, : b.shape[1] - degree]
+    return out

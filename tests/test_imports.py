@@ -1,0 +1,60 @@
+"""Imports go one way, and importing the package brings nothing optional."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import streamlearn
+
+PACKAGE = Path(streamlearn.__file__).parent
+# From the bottom to the top: a module imports only from layers below its own.
+LAYERS = [
+    {"_random", "_optional", "_rows", "_sklearn"},
+    {"_streamer", "_visits"},
+    {"_policies"},
+    {"_mux_iterator", "_arrays", "_batch"},
+    {"_mux"},
+    {"_pool"},
+    {"_inner", "_progress", "_factory"},
+    {"_training", "_learner"},
+    {"_fit_source", "_outputs"},
+    {"_estimator"},
+    {"__init__"},
+    {"__main__"},
+]
+LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+
+
+def relative_imports(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            if node.module:
+                yield node.module.split(".")[0]
+            else:
+                yield from (alias.name for alias in node.names)
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.glob("*.py")), ids=lambda path: path.stem)
+def test_imports_go_down(path):
+    assert path.stem in LEVEL, f"{path.stem} has no layer yet"
+    for name in relative_imports(path):
+        assert LEVEL[name] < LEVEL[path.stem], f"{path.stem} imports {name}"
+
+
+def test_import_brings_no_optional_package():
+    code = (
+        "import sys, streamlearn; "
+        "print([m for m in ('pandas', 'polars', 'pyarrow', 'dask', 'datasets', 'matplotlib') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_public_names_are_sorted_and_there():
+    assert sorted(streamlearn.__all__) == streamlearn.__all__
+    assert all(hasattr(streamlearn, name) for name in streamlearn.__all__)
+    for name in streamlearn.__all__:
+        assert name in streamlearn.__doc__, f"{name} is not on the map in the package's docstring"

@@ -5,6 +5,7 @@ The unit is one sample. Streams are views of a table of aligned arrays: a range 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -83,7 +84,7 @@ class ArrayStream(Streamer):
             n = _SAMPLES_AHEAD if left is None else min(left, _SAMPLES_AHEAD)
             chunk = reader.read(np.zeros(n, np.intp))
             for i in range(n):
-                yield reader.sample(reader.rows(chunk, i, i + 1))
+                yield reader.sample(reader.slice(chunk, i, i + 1))
             left = None if left is None else left - n
 
     @classmethod
@@ -110,70 +111,151 @@ class ArrayReader:
 
     def __init__(self, streams: Sequence[Any], tables: list[Table], seed: int) -> None:
         n = len(streams)
-        number = {id(table): i for i, table in enumerate(tables)}
         self._tables = tables
-        self._table_of = np.fromiter((number[id(stream._table)] for stream in streams), np.int32, n)
+        self._table_of = np.zeros(n, np.int16 if len(tables) < 2**15 else np.int32)
+        if len(tables) > 1:
+            number = {id(table): i for i, table in enumerate(tables)}
+            self._table_of[:] = [number[id(stream._table)] for stream in streams]
         ranges = np.array([stream._range for stream in streams], np.int64).reshape(n, 2)
         self._starts, self._sizes = ranges[:, 0], ranges[:, 1] - ranges[:, 0]
         if self._sizes.max(initial=0) >= 2**32:
             raise ValueError(f"a stream may hold at most 2**32 - 1 samples, got {self._sizes.max()}.")
-        self._orders = [None] * len(tables)
-        for stream in streams:
-            self._orders[number[id(stream._table)]] = stream._order
+        self._orders: list[np.ndarray | None] = [None] * len(tables)
+        for i, stream in zip(self._table_of.tolist(), streams, strict=True):
+            self._orders[i] = stream._order
         self._shuffled = np.fromiter((stream._shuffle for stream in streams), bool, n)
         self._keys = mix_array(seed, np.arange(n))
         self._places = np.zeros(n, np.int64)  # in the pass under way
         self._passes = np.zeros(n, np.int64)
+        self._buffers: dict[str, np.ndarray] = {}
+        self._sliceable = all(isinstance(values, np.ndarray) for table in tables for values in table.columns.values())
         self.row_bytes = max((sum(map(row_bytes, table.columns.values())) for table in tables), default=1)
 
-    def read(self, who: np.ndarray) -> dict[str, Any]:
-        """Return a batch with the next sample of each of the streams in ``who``, in this order."""
-        streams, inverse, counts = np.unique(who, return_inverse=True, return_counts=True)
-        narrow = inverse.astype(np.int16) if len(streams) < 2**15 else inverse  # int16 is sorted by radix
-        order = np.argsort(narrow, kind="stable")
-        sorted_rows = self._advance(streams, counts)
-        if len(self._tables) == 1:
-            rows = np.empty(len(who), np.int64)
-            rows[order] = sorted_rows
-            return self._tables[0].gather(rows if self._orders[0] is None else self._orders[0][rows])
+    def read(self, streams: np.ndarray) -> dict[str, Any]:
+        """Return a batch with the next sample of each of the streams, in this order."""
+        return self.gather(self.locate(np.arange(len(streams)), streams, np.ones(len(streams), np.int64))[0])
+
+    def locate(self, order: np.ndarray, streams: np.ndarray, lengths: np.ndarray) -> tuple[Any, np.ndarray]:
+        """Move the cursors by runs of samples, and return where those lie.
+
+        Parameters
+        ----------
+        order : ndarray of shape (n_samples,)
+            Place in time of each sample, run after run.
+        streams, lengths : ndarrays of shape (n_runs,)
+            The stream and the number of samples of each run.
+
+        Returns
+        -------
+        where : object
+            What :meth:`gather` takes.
+        who : ndarray of shape (n_samples,), int32
+            Their streams, in time.
+        """
+        by_stream = np.argsort(streams, kind="stable")
+        lengths_by = lengths[by_stream]
+        ends = np.cumsum(lengths_by)
+        first = np.flatnonzero(np.diff(streams[by_stream], prepend=-1))
+        present = streams[by_stream[first]]
+        counts = np.diff(ends[np.append(first[1:] - 1, len(ends) - 1)], prepend=0)
+        sizes, places = self._sizes[present], self._places[present]
+        # runs of one stream follow each other in its order, as they stand
+        run_places = np.empty(len(streams), np.int64)
+        n_runs = np.diff(np.append(first, len(streams)))
+        run_places[by_stream] = ends - lengths_by + np.repeat(places - (np.cumsum(counts) - counts), n_runs)
+        who = np.repeat(streams.astype(np.int32), lengths)
+        place = np.arange(len(order)) + np.repeat(run_places - (np.cumsum(lengths) - lengths), lengths)
+        number: Any = None
+        totals = places + counts
+        wrapped = totals > sizes
+        if wrapped.any():
+            torn = wrapped & (n_runs > 1)
+            if torn.any():
+                _put_in_time(place, who, order, present[torn])
+            size = self._sizes[who]
+            number, place = np.divmod(place, size)
+        rows = self._shuffle(place, who, number, present) + self._starts[who]
+        self._passes[present] += totals // sizes
+        self._places[present] = totals % sizes
+        who_in_time = np.empty_like(who)
+        who_in_time[order] = who
+        if len(self._tables) > 1:
+            return self._by_table(rows, who, order), who_in_time
+        in_time = np.empty_like(rows)
+        in_time[order] = rows if self._orders[0] is None else self._orders[0][rows]
+        return in_time, who_in_time
+
+    def _by_table(self, rows: np.ndarray, who: np.ndarray, order: np.ndarray) -> tuple[np.ndarray, list[Any]]:
+        """Return the place of each sample in time when they lie table by table, and ``(table, rows, start, stop)`` of each."""
+        tables = self._table_of[who]
+        by_table = np.argsort(tables, kind="stable")
+        rows = rows[by_table]
+        back = np.empty_like(order)
+        back[order[by_table]] = np.arange(len(order))
+        cuts = np.searchsorted(tables[by_table], np.arange(len(self._tables) + 1)).tolist()
         parts = []
-        back = np.empty(len(who), np.intp)
-        back[order] = np.arange(len(who))
-        ends = np.cumsum(counts)
-        tables = self._table_of[streams]
-        cuts = np.flatnonzero(np.diff(tables)) + 1  # neighbours of one table share a gather
-        for first, last in zip([0, *cuts], [*cuts, len(streams)], strict=True):
-            rows = sorted_rows[ends[first] - counts[first] : ends[last - 1]]
-            lying = self._orders[tables[first]]
-            parts.append(self._tables[tables[first]].gather(rows if lying is None else lying[rows]))
-        return {name: take_rows(concat_rows([part[name] for part in parts]), back) for name in parts[0]}
+        for i, (start, stop) in enumerate(itertools.pairwise(cuts)):
+            if stop > start:
+                lying, part = self._orders[i], rows[start:stop]
+                parts.append((self._tables[i].columns, part if lying is None else lying[part], start, stop))
+        return back, parts
 
-    def _advance(self, streams: np.ndarray, counts: np.ndarray) -> np.ndarray:
-        """Move the cursors by ``counts`` and return the rows passed over, stream after stream."""
-        n = int(counts.sum())
-        sizes, places, passes = self._sizes[streams], self._places[streams], self._passes[streams]
-        repeated = np.repeat(np.arange(len(streams)), counts)
-        place = np.arange(n) - np.repeat(np.cumsum(counts) - counts - places, counts)
-        number = passes[repeated]
-        size = sizes[repeated]
-        if (places + counts > sizes).any():
-            number += place // size
-            place %= size
-        total = places + counts
-        self._passes[streams] = passes + total // sizes
-        self._places[streams] = total % sizes
-        shuffled = self._shuffled[streams]
-        if shuffled.any():
-            key = mix32(self._keys[streams][repeated] ^ (number.astype(np.uint32) * np.uint32(0x9E3779B1)))
-            moved = permute(place, size, key)
-            place = moved if shuffled.all() else np.where(shuffled[repeated], moved, place)
-        return place + self._starts[streams][repeated]
+    def _shuffle(
+        self, place: np.ndarray, who: np.ndarray, number: np.ndarray | None, present: np.ndarray
+    ) -> np.ndarray:
+        """Return the rows, within each stream, that stand at these places of the pass under way, or ``number`` later."""
+        shuffled = self._shuffled[present]
+        if not shuffled.any():
+            return place
+        if number is None:
+            keys = mix32(self._keys ^ _pass_key(self._passes)) if len(self._keys) <= len(who) else None
+            key = keys[who] if keys is not None else mix32(self._keys[who] ^ _pass_key(self._passes[who]))
+        else:
+            key = mix32(self._keys[who] ^ _pass_key(self._passes[who] + number))
+        sizes = self._sizes[present]
+        moved = permute(place, sizes[:1] if (sizes == sizes[0]).all() else self._sizes[who], key)
+        return moved if shuffled.all() else np.where(self._shuffled[who], moved, place)
 
-    def rows(self, batch: dict[str, Any], start: int, stop: int) -> dict[str, Any]:
+    def gather(self, where: Any) -> dict[str, Any]:
+        """Return the batch of the samples that were located, in time."""
+        if isinstance(where, np.ndarray):
+            return self._tables[0].gather(where)
+        back, parts = where
+        return {name: self._gather_column(name, parts, back) for name in self._tables[0].columns}
+
+    def _gather_column(
+        self, name: str, parts: list[tuple[dict[str, Any], np.ndarray, int, int]], back: np.ndarray
+    ) -> Any:
+        """Gather from each table into a buffer, then bring the rows into their order in time."""
+        values = [columns[name] for columns, *_ in parts]
+        kinds = {
+            (type(value), value.dtype, value.shape[1:]) if isinstance(value, np.ndarray) else None for value in values
+        }
+        if len(kinds) > 1 or None in kinds:
+            taken = [take_rows(value, rows) for value, (_, rows, _, _) in zip(values, parts, strict=True)]
+            return take_rows(concat_rows(taken), back)
+        shape = (len(back), *values[0].shape[1:])
+        buffer = self._buffers.get(name)
+        if (
+            buffer is None
+            or buffer.shape[1:] != shape[1:]
+            or buffer.dtype != values[0].dtype
+            or len(buffer) < len(back)
+        ):
+            buffer = self._buffers[name] = np.empty(shape, values[0].dtype)
+        for value, (_, rows, start, stop) in zip(values, parts, strict=True):
+            value.take(
+                rows, axis=0, out=buffer[start:stop], mode="clip"
+            )  # the default mode would copy through a buffer
+        return buffer.take(back, axis=0)
+
+    def slice(self, batch: dict[str, Any], start: int, stop: int) -> dict[str, Any]:
+        if self._sliceable:
+            return {name: values[start:stop] for name, values in batch.items()}
         return {name: slice_rows(values, start, stop) for name, values in batch.items()}
 
-    def join(self, first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
-        return {name: concat_rows([values, second[name]]) for name, values in first.items()}
+    def join(self, batches: list[dict[str, Any]]) -> dict[str, Any]:
+        return {name: concat_rows([batch[name] for batch in batches]) for name in batches[0]}
 
     def sample(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Return a batch of one row as one sample: arrays lose their first axis, other kinds keep it."""
@@ -181,3 +263,19 @@ class ArrayReader:
         if sparse.issparse(X) or is_frame(X) or not isinstance(X, np.ndarray) or X.ndim < 2:
             return batch
         return {name: values[0] if isinstance(values, np.ndarray) else values for name, values in batch.items()}
+
+
+def _pass_key(number: np.ndarray) -> np.ndarray:
+    return number.astype(np.uint32) * np.uint32(0x9E3779B1)
+
+
+def _put_in_time(place: np.ndarray, who: np.ndarray, order: np.ndarray, streams: np.ndarray) -> None:
+    """Give the places of these streams out in time instead of run after run.
+
+    It makes a difference only where a stream passes into its next pass within a block and has several runs there: nothing
+    may come twice before all has come once.
+    """
+    concerned = np.flatnonzero(np.isin(who, streams))
+    by_run = concerned[np.lexsort((place[concerned], who[concerned]))]
+    by_time = concerned[np.lexsort((order[concerned], who[concerned]))]
+    place[by_time] = place[by_run]

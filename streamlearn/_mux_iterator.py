@@ -13,14 +13,17 @@ from typing import Any
 
 import numpy as np
 
+from ._ahead import Ahead
 from ._policies import Policy
 from ._random import mix
 from ._streamer import Streamer, close
 
 _SLOTS_PULLED = 1024
-_BLOCK = 4096
-_BLOCK_LIMIT = 65536
-_AHEAD_BYTES = 2**22
+_FIRST_BLOCK = 512
+_BLOCK = 32768
+_BLOCKS_ALONE = 8
+_RACE_EVENTS = 512
+_BLOCK_BYTES = 2**23
 
 
 class MuxIterator:
@@ -60,9 +63,11 @@ class MuxIterator:
         self._paused: dict[int, Iterator] = {}
         self._shared: dict[int, Iterator] = {}  # one cursor for all visits of a stream of samples
         self._visits: dict[int, int] = {}
-        self._who = np.empty(0, np.intp)
-        self._chunk: Any = None
-        self._chunk_who = np.empty(0, np.intp)
+        self._largest_block = 0 if reader is None else max(min(_BLOCK, _BLOCK_BYTES // max(reader.row_bytes, 1)), 64)
+        self._block = min(_FIRST_BLOCK, self._largest_block)
+        self._ahead = Ahead(_BLOCKS_ALONE)
+        self._chunk: Any = None  # the block that was read last
+        self._chunk_who = np.empty(0, np.int32)
         self._chunk_at = 0
         if policy.filled:
             for slot in range(n_slots):
@@ -110,6 +115,7 @@ class MuxIterator:
             self._close_streams()
 
     def _close_streams(self) -> None:
+        self._ahead.close()
         opened = [*self._iterators, *self._paused.values(), *self._shared.values()]
         self._iterators = [None] * len(self._iterators)
         self._paused, self._shared = {}, {}
@@ -121,27 +127,33 @@ class MuxIterator:
         stream = self._holder[slot]
         if stream >= 0:
             goes_on = self._policy.release(slot, stream, self._planned[slot] - self._left[slot], exhausted)
-            iterator = self._iterators[slot]
-            if iterator is not None and stream not in self._shared:
-                if goes_on:
-                    self._paused[stream] = iterator
-                else:
-                    close(iterator)
-            if exhausted and self._streams[stream]._single_pass:
-                self._policy.drop(stream)
-            self._iterators[slot] = None
             self._holder[slot] = -1
-            self._nexts[slot] = _nothing
+            if not self.takes:
+                self._put_away(slot, stream, goes_on, exhausted)
         if slot not in self._policy.alive:
             return False
         visit = self._policy.activate(slot)
         if visit is None:
             self._policy.bury(slot)
             return False
-        self._holder[slot], self._planned[slot] = visit
-        self._left[slot] = self._planned[slot]
-        self._nexts[slot] = partial(self._first, slot)
+        self._holder[slot], n = visit
+        self._planned[slot] = self._left[slot] = n
+        if not self.takes:
+            self._nexts[slot] = partial(self._first, slot)
         return True
+
+    def _put_away(self, slot: int, stream: int, goes_on: bool, exhausted: bool) -> None:
+        """Close the iterator of a visit, or pause it."""
+        iterator = self._iterators[slot]
+        self._iterators[slot] = None
+        self._nexts[slot] = _nothing
+        if iterator is not None and stream not in self._shared:
+            if goes_on:
+                self._paused[stream] = iterator
+            else:
+                close(iterator)
+        if exhausted and self._streams[stream]._single_pass:
+            self._policy.drop(stream)
 
     def _first(self, slot: int) -> Any:
         """Open the stream of a visit as late as possible: when its first item is due."""
@@ -169,67 +181,139 @@ class MuxIterator:
     def take(self, n: int) -> tuple[dict[str, Any], np.ndarray] | None:
         """Return the next ``n`` samples, fewer at the end, as a batch and the positions of the streams that gave them.
 
-        None when the mux has ended.
+        None when the mux has ended. A batch is a view of a block, unless it spans several.
         """
-        if self._chunk_at >= len(self._chunk_who):
-            # whole batches in one read, so that each is a view
-            ahead = max(min(_BLOCK, _AHEAD_BYTES // max(self._reader.row_bytes, 1)) // n, 1) * n
-            self._read(ahead)
-            if not len(self._chunk_who):
-                return None
-        start = self._chunk_at
-        stop = min(start + n, len(self._chunk_who))
+        start, stop = self._chunk_at, self._chunk_at + n
         who = self._chunk_who[start:stop]
-        batch = self._reader.rows(self._chunk, start, stop)
-        self._chunk_at = stop
-        self.position = int(who[-1])
         if len(who) == n:
-            return batch, who
-        rest = self.take(n - len(who))
-        if rest is None:
-            return batch, who
-        return self._reader.join(batch, rest[0]), np.concatenate([who, rest[1]])
+            self._chunk_at = stop
+            return self._reader.slice(self._chunk, start, stop), who
+        batches, whos = [], []
+        missing = n
+        while True:
+            start = self._chunk_at
+            stop = self._chunk_at = min(start + missing, len(self._chunk_who))
+            if stop > start:
+                batches.append(self._reader.slice(self._chunk, start, stop))
+                whos.append(self._chunk_who[start:stop])
+                missing -= stop - start
+            if not missing or (located := self._ahead.next(self._locate)) is None:
+                break
+            where, self._chunk_who = located
+            self._chunk, self._chunk_at = self._reader.gather(where), 0
+        if len(batches) > 1:
+            return self._reader.join(batches), np.concatenate(whos)
+        return (batches[0], whos[0]) if batches else None
 
     def _samples(self) -> Generator:
         while (taken := self.take(1)) is not None:
+            self.position = int(taken[1][0])
             yield self._reader.sample(taken[0])
 
-    def _read(self, n: int) -> None:
-        parts, n_planned = [self._who], len(self._who)
-        while n_planned < n:
-            part = self._plan()
-            if not part.size:
-                break
-            parts.append(part)
-            n_planned += part.size
-        who = np.concatenate(parts)
-        self._who, who = who[n:], who[:n]
-        self._chunk = self._reader.read(who) if who.size else None
-        self._chunk_who, self._chunk_at = who, 0
+    def _locate(self) -> tuple[Any, np.ndarray] | None:
+        """Plan a block, and return where its samples lie and the positions of their streams."""
+        plan = self._plan()
+        return None if plan is None else self._reader.locate(*plan)
 
-    def _plan(self) -> np.ndarray:
-        """Return the positions of the streams that give the next items, in order; none when the mux has ended."""
+    def _plan(self) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+        """Plan the next draws; None when the mux has ended.
+
+        Returns
+        -------
+        order : ndarray of shape (n_draws,)
+            Places of the draws in time, slot after slot.
+        streams, lengths : ndarrays of shape (n_runs,)
+            Runs of draws, in the same order, that one stream gives: parts of visits.
+        """
         policy = self._policy
         while True:
-            size = min(max(_BLOCK, 64 * policy.n_slots), _BLOCK_LIMIT)
+            size, self._block = self._block, min(2 * self._block, self._largest_block)  # a short fit plans little
+            if policy.by_weight:
+                return self._plan_race(size)
             slots = policy.slots(size)
             if not slots.size:
-                return slots
-            # int16 is sorted by radix, several times as fast
-            keys = slots.astype(np.int16) if policy.n_slots <= 2**15 else slots
-            order = np.argsort(keys, kind="stable")
-            present, starts = np.unique(slots[order], return_index=True)
-            turns = dict(zip(present.tolist(), np.split(order, starts[1:]), strict=True))
-            who = np.full(len(slots), -1, np.intp)
-            n = self._plan_independent(turns, who) if policy.independent else self._plan_visits(turns, who)
-            who = who[:n]
-            who = who[who >= 0]  # draws of slots that died on the way
-            if who.size:
-                return who
+                return None
+            if policy.n_slots <= 2**15:
+                slots = slots.astype(np.int8 if policy.n_slots < 2**7 else np.int16)  # sorted by radix, much faster
+            order = np.argsort(slots, kind="stable")
+            if policy.assigns:
+                return self._plan_assigned(order, np.bincount(slots, minlength=policy.n_slots))
+            plan = self._plan_visits(slots, order)
+            if len(plan[0]):
+                return plan
 
-    def _plan_visits(self, turns: dict[int, np.ndarray], who: np.ndarray) -> int:
-        """Fill ``who`` visit by visit, in the order in which visits end, since one end decides what the next may take."""
+    def _plan_assigned(self, order: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Lay out all visits first, since their lengths do not depend on their streams, then give them streams."""
+        policy = self._policy
+        n_slots = len(counts)
+        left = np.array(self._left)[:, None]
+        counts = counts[:, None]
+        ends = left
+        while (short := int((counts - ends[:, -1:]).max())) >= 0:
+            n_visits = policy.visits_for(short + 1)
+            ends = np.hstack(
+                [ends, ends[:, -1:] + np.cumsum(policy.lengths(n_slots * n_visits).reshape(n_slots, -1), 1)]
+            )
+        starts = np.hstack([np.zeros((n_slots, 1), ends.dtype), ends[:, :-1]])
+        begun = starts <= counts  # the next visit begins when the last has given its last item
+        last = begun.sum(axis=1) - 1
+        lengths = (np.minimum(ends, counts) - starts)[begun]
+        streams = np.empty(begun.shape, np.int64)
+        streams[:, 0] = self._holder
+        fresh = begun.copy()
+        fresh[:, 0] = False
+        slot, _ = np.nonzero(fresh)
+        offsets = np.cumsum(counts) - counts[:, 0]
+        streams[fresh] = policy.assign(slot, order[offsets[slot] + starts[fresh] - 1])
+        everywhere = np.arange(n_slots)
+        self._holder = streams[everywhere, last].tolist()
+        self._left = (ends[everywhere, last] - counts[:, 0]).tolist()
+        return order, streams[begun], lengths
+
+    def _plan_race(self, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+        """Plan with slots drawn by the weight of what they hold: each gives items at the times of a Poisson process.
+
+        Of independent Poisson processes each next event is from one of them with probability proportional to its rate. They
+        have no memory, so that events drawn beyond the end of a block may be forgotten.
+        """
         policy, holder, left = self._policy, self._holder, self._left
+        rng, weights = policy.rng, policy.weights
+        streams: list[int] = []
+        times: list[np.ndarray] = []
+        race: list[tuple[float, int, np.ndarray]] = []
+
+        def enter(slot: int, clock: float) -> None:
+            gaps = rng.standard_exponential(min(left[slot], _RACE_EVENTS))
+            events = clock + np.cumsum(gaps, out=gaps) / weights[holder[slot]]
+            heapq.heappush(race, (float(events[-1]), slot, events))
+
+        for slot in policy.alive:
+            enter(slot, 0.0)
+        n, clock = 0, 0.0
+        while race and n < size:
+            clock, slot, events = heapq.heappop(race)
+            streams.append(holder[slot])
+            times.append(events)
+            n += len(events)
+            left[slot] -= len(events)
+            if left[slot] or self._replace(slot, exhausted=False):
+                enter(slot, clock)
+        for _, slot, events in race:
+            events = events[: int(np.searchsorted(events, clock))]
+            streams.append(holder[slot])
+            times.append(events)
+            left[slot] -= len(events)
+        if not n:
+            return None
+        order = np.empty(sum(map(len, times)), np.intp)
+        order[np.argsort(np.concatenate(times), kind="stable")] = np.arange(len(order))
+        return order, np.array(streams), np.array([len(events) for events in times])
+
+    def _plan_visits(self, slots: np.ndarray, order: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Plan visit by visit, in the order in which visits end, since one end decides what the next may take."""
+        holder, left = self._holder, self._left
+        present, starts = np.unique(slots[order], return_index=True)
+        turns = dict(zip(present.tolist(), np.split(order, starts[1:]), strict=True))
         used = dict.fromkeys(turns, 0)
         runs: dict[int, tuple[list[int], list[int]]] = {slot: ([], []) for slot in turns}
         ends: list[tuple[int, int]] = []
@@ -239,71 +323,39 @@ class MuxIterator:
             if left[slot] <= len(turn):
                 ends.append((int(turn[left[slot] - 1]), slot))
         heapq.heapify(ends)
-        n = len(who)
         while ends:
-            end, slot = heapq.heappop(ends)
-            run = runs[slot]
-            run[0].append(holder[slot])
-            run[1].append(left[slot])
+            slot = ends[0][1]
+            streams, lengths = runs[slot]
+            streams.append(holder[slot])
+            lengths.append(left[slot])
             used[slot] += left[slot]
             left[slot] = 0
             alive = self._replace(slot, exhausted=False)
-            if policy.stale:
-                n = end + 1
-                break
+            place = used[slot] + left[slot] - 1
             turn = turns[slot]
-            if alive and used[slot] + left[slot] <= len(turn):
-                heapq.heappush(ends, (int(turn[used[slot] + left[slot] - 1]), slot))
+            if alive and place < len(turn):
+                heapq.heapreplace(ends, (int(turn[place]), slot))
+            else:
+                heapq.heappop(ends)
+        kept = []
         for slot, turn in turns.items():
-            in_block = len(turn) if n == len(who) else int(np.searchsorted(turn, n))
-            streams, lengths = runs[slot]
-            unfinished = in_block - used[slot]
+            unfinished = len(turn) - used[slot]
             if holder[slot] >= 0 and unfinished > 0:
-                streams.append(holder[slot])
-                lengths.append(unfinished)
+                runs[slot][0].append(holder[slot])
+                runs[slot][1].append(unfinished)
                 left[slot] -= unfinished
                 used[slot] += unfinished
-            if streams:
-                who[turn[: used[slot]]] = np.repeat(streams, lengths)
-        return n
-
-    def _plan_independent(self, turns: dict[int, np.ndarray], who: np.ndarray) -> int:
-        """Fill ``who`` with visits drawn all at once, slot after slot."""
-        holder, left = self._holder, self._left
-        fresh = sum(max(len(turn) - left[slot], 0) for slot, turn in turns.items())
-        streams, ends = self._draw_enough(fresh, len(turns))
-        at = 0  # visits used
-        for slot, turn in turns.items():
-            old = min(left[slot], len(turn))
-            who[turn[:old]] = holder[slot]
-            left[slot] -= old
-            need = len(turn) - old
-            if not need:
-                continue
-            start = int(ends[at - 1]) if at else 0
-            last = int(np.searchsorted(ends, start + need))
-            lengths = np.diff(ends[at : last + 1], prepend=start)
-            lengths[-1] -= ends[last] - (start + need)
-            who[turn[old:]] = np.repeat(streams[at : last + 1], lengths)
-            holder[slot] = int(streams[last])
-            left[slot] = int(ends[last]) - (start + need)
-            at = last + 1
-        return len(who)
-
-    def _draw_enough(self, n_items: int, n_slots: int) -> tuple[np.ndarray, np.ndarray]:
-        """Draw visits for ``n_items`` items in ``n_slots`` slots, whose last visits overlap the block."""
-        streams, lengths = self._policy.draw_visits(64)
-        total = int(lengths.sum())
-        parts = [(streams, lengths)]
-        longest = int(lengths.max())
-        # Each slot may leave a part of its last visit unused.
-        while total < n_items + n_slots * longest:
-            missing = n_items + n_slots * longest - total
-            streams, lengths = self._policy.draw_visits(int(missing * len(lengths) / max(int(lengths.sum()), 1)) + 16)
-            parts.append((streams, lengths))
-            total += int(lengths.sum())
-            longest = max(longest, int(lengths.max()))
-        return np.concatenate([part[0] for part in parts]), np.cumsum(np.concatenate([part[1] for part in parts]))
+            kept.append(turn[: used[slot]])
+        order = np.concatenate(kept)
+        if len(order) < len(slots):  # draws of slots that died on the way
+            there = np.zeros(len(slots), bool)
+            there[order] = True
+            order = (np.cumsum(there) - 1)[order]
+        return (
+            order,
+            np.array([stream for run in runs.values() for stream in run[0]], np.int64),
+            np.array([length for run in runs.values() for length in run[1]], np.int64),
+        )
 
 
 def _nothing() -> Any:

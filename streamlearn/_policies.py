@@ -32,18 +32,27 @@ class Policy:
     ----------
     n_slots : int
         Number of slots.
-    independent : bool
-        True when slots are drawn without regard to what they hold, and visits are drawn without regard to each other and
-        to how earlier ones ended, so that a whole block of visits may be drawn at once with ``draw_visits``.
+    weights : ndarray
+        Weights of the streams; of policies that draw by them.
+    rng : Generator
+        Source of all draws.
+    assigns : bool
+        True when slots and lengths of visits are drawn without regard to streams, so that a block of visits can be laid out
+        first (``lengths``) and be given streams afterwards (``assign``).
     filled : bool
         True when every slot must hold a stream before slots are drawn; else a slot is filled when it is first drawn.
+    by_weight : bool
+        True when slots are drawn in proportion to the ``weights`` of the streams that they hold.
     stale : bool
         Set when the slots drawn last no longer follow the law of the next draw, because it depends on what they hold: the
         loop then drops the rest of them and draws anew. (A slot that dies needs no new draws: its own are passed over.)
     """
 
-    independent = False
+    assigns = False
     filled = False
+    by_weight = False
+    weights: np.ndarray
+    rng: np.random.Generator
 
     def __init__(self, n_slots: int) -> None:
         self.n_slots = n_slots
@@ -65,8 +74,16 @@ class Policy:
     def drop(self, stream: int) -> None:
         """Note that a stream can never be started again (a running generator at its end)."""
 
-    def draw_visits(self, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """Draw the streams and lengths of ``k`` visits; of ``independent`` policies."""
+    def lengths(self, k: int) -> np.ndarray:
+        """Draw the lengths of ``k`` visits; of policies that assign, for streams that cannot end early."""
+        raise NotImplementedError
+
+    def visits_for(self, n_items: int) -> int:
+        """Return a number of visits that is likely to give ``n_items``."""
+        raise NotImplementedError
+
+    def assign(self, slots: np.ndarray, times: np.ndarray) -> np.ndarray | list[int]:
+        """Return streams for visits that begin in these slots at these times; of policies that assign."""
         raise NotImplementedError
 
     def bury(self, slot: int) -> None:
@@ -137,6 +154,7 @@ class _Restarting(_Stochastic):
         lam = self.length.lam
         known = self.sizes > 0
         self._prior = 1.0 if lam is None else lam
+        self.assigns = lam is not None
         self._odds = self._cumulative = np.empty(0)
         self._choices: list[int] = []
         self._means = np.where(known, self.sizes, np.nan) if lam is None else np.full(len(self.weights), np.nan)
@@ -196,6 +214,13 @@ class _Restarting(_Stochastic):
     def drop(self, stream: int) -> None:
         self._note_empty(stream, prune=True)
 
+    def lengths(self, k: int) -> np.ndarray:
+        return self.length.sample(self.rng, k)
+
+    def visits_for(self, n_items: int) -> int:
+        n = n_items / (self.length.lam or 1.0)
+        return int(n + 3 * np.sqrt(n)) + 2
+
     def nothing_left(self) -> bool:
         return len(self.pruned) + len(self.barren) >= self.n_candidates
 
@@ -224,7 +249,6 @@ class WithReplacement(_Restarting):
 
     def __init__(self, *args: Any, prune: bool) -> None:
         super().__init__(*args, prune=prune)
-        self.independent = not self.by_weight
         self.refresh()
 
     def refresh(self) -> None:
@@ -232,10 +256,8 @@ class WithReplacement(_Restarting):
         self._cumulative = np.cumsum(self._odds)
         self._choices = []
 
-    def draw_visits(self, k: int) -> tuple[np.ndarray, np.ndarray]:
-        streams = _draw(self.rng, self._cumulative, k)
-        lengths = self.length.sample(self.rng, k)
-        return streams, lengths if self.length.lam is not None else self.sizes[streams]
+    def assign(self, slots: np.ndarray, times: np.ndarray) -> np.ndarray:
+        return _draw(self.rng, self._cumulative, len(slots))
 
     def activate(self, slot: int) -> tuple[int, int] | None:
         if self.nothing_left():
@@ -280,6 +302,34 @@ class SingleActive(_Restarting):
             return None
         self.active.add(stream)
         return self.begin_visit(slot, stream)
+
+    def assign(self, slots: np.ndarray, times: np.ndarray) -> np.ndarray:
+        streams = np.empty(len(slots), np.int64)
+        in_time = np.argsort(times)
+        active, holder = self.active, self.holder
+        choices: list[int] = []
+        assigned = []
+        for slot in slots[in_time].tolist():
+            active.discard(holder[slot])
+            stream: int | None = -1
+            for stream in self._capped:
+                if stream not in active:
+                    break
+            else:
+                for _ in range(_TRIES):
+                    if not choices:
+                        choices = _draw(self.rng, self._cumulative, len(slots)).tolist()
+                    stream = choices.pop()
+                    if stream not in active:
+                        break
+                else:
+                    stream = self.choose(active)
+            assert stream is not None  # there are more streams than slots, or all are capped
+            active.add(stream)
+            holder[slot] = stream
+            assigned.append(stream)
+        streams[in_time] = assigned
+        return streams
 
     def release(self, slot: int, stream: int, n_items: int, exhausted: bool) -> bool:
         self.active.discard(stream)

@@ -16,7 +16,8 @@ _MASK = (1 << 64) - 1
 # Up to this size a permutation is an argsort of hashes: exactly uniform, and cheap because rows are few. Feistel networks
 # are poor on tiny domains.
 _SORTED_SIZE = 64
-_N_ROUNDS = 4
+# Odd multipliers, one for each round of the Feistel network.
+_ROUNDS = [np.uint32(c) for c in (0x7FEB352D, 0xC2B2AE35, 0x85EBCA6B, 0x27D4EB2F)]
 
 
 def mix(*keys: int) -> int:
@@ -90,8 +91,10 @@ def permute(index: np.ndarray, size: np.ndarray, key: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    index, size : ndarray of shape (n,), integer
-        Positions, each below its size; sizes are at most 2**32 - 1.
+    index : ndarray of shape (n,), integer
+        Positions, each below its size.
+    size : ndarray of shape (n,) or (1,), integer
+        Sizes, at most 2**32 - 1; one for all may be given.
     key : ndarray of shape (n,), uint32
         Names the permutation: equal keys and sizes give one permutation.
 
@@ -99,16 +102,17 @@ def permute(index: np.ndarray, size: np.ndarray, key: np.ndarray) -> np.ndarray:
     -------
     elements : ndarray of shape (n,), int64
     """
-    out = np.empty(len(index), np.int64)
+    key = key.astype(np.uint32, copy=False)
     small = size <= _SORTED_SIZE
-    if small.any():
-        if small.all():
-            return _permute_sorted(index, size, key)
-        large = ~small
-        out[small] = _permute_sorted(index[small], size[small], key[small])
-        out[large] = _permute_feistel(index[large], size[large], key[large])
-        return out
-    return _permute_feistel(index, size, key)
+    if small.all():
+        return _permute_sorted(index, np.broadcast_to(size, index.shape), key)
+    if not small.any():
+        return _permute_feistel(index, size, key)
+    out = np.empty(len(index), np.int64)
+    large = ~small
+    out[small] = _permute_sorted(index[small], size[small], key[small])
+    out[large] = _permute_feistel(index[large], size[large], key[large])
+    return out
 
 
 def _permute_sorted(index: np.ndarray, size: np.ndarray, key: np.ndarray) -> np.ndarray:
@@ -127,45 +131,49 @@ def _permute_sorted(index: np.ndarray, size: np.ndarray, key: np.ndarray) -> np.
 
 
 def _permute_feistel(index: np.ndarray, size: np.ndarray, key: np.ndarray) -> np.ndarray:
-    """Walk a Feistel network on Z_a x Z_b, the smallest such rectangle that holds ``size``.
+    """Walk a Feistel network on a rectangle ``a x 2**k``, the smallest that holds ``size`` for a ``2**k`` near its root.
 
     Black and Rogaway, "Ciphers with arbitrary finite domains", 2002: alternating modular additions of a keyed hash, and
-    cycle walking for the less than ``sqrt(size)`` values outside. 32-bit arithmetic throughout, which vectorises.
+    cycle walking for the few values outside (less than one in the root of ``size``). 32-bit arithmetic, which vectorises.
     """
     n = size.astype(np.uint32)
-    b = np.ceil(np.sqrt(size)).astype(np.uint32)
-    a = (n + (b - np.uint32(1))) // b
-    x = index.astype(np.uint32)
-    todo: np.ndarray | None = None
-    key = key.astype(np.uint32)
-    result = x
-    while True:
-        x = _feistel_pass(x, a, b, key)
-        outside = x >= n
-        if todo is None:
-            result = x
-        else:
-            result[todo] = x
-        if not outside.any():
-            return result.astype(np.int64)
-        where = np.flatnonzero(outside)
-        todo = where if todo is None else todo[where]
-        x, n, a, b, key = x[where], n[where], a[where], b[where], key[where]
+    k = (np.frexp(size.astype(np.float64))[1] // 2).astype(np.uint32)  # 2**k is the root, to a factor of two
+    a = (n + (np.uint32(1) << k) - np.uint32(1)) >> k
+    x = _feistel(index.astype(np.uint32), a, k, key)
+    outside = np.flatnonzero(x >= n)
+    while outside.size:
+        few = (part[outside] if len(part) == len(x) else part for part in (a, k, key))
+        x[outside] = _feistel(x[outside], *few)
+        outside = outside[x[outside] >= (n[outside] if len(n) == len(x) else n)]
+    return x.astype(np.int64)
 
 
-def _feistel_pass(x: np.ndarray, a: np.ndarray, b: np.ndarray, key: np.ndarray) -> np.ndarray:
-    left = x // b
-    right = x - left * b
-    n_left, n_right = a, b
-    for turn in range(_N_ROUNDS):
-        h = right * np.uint32(0x9E3779B1)
-        h += key + np.uint32(0x85EBCA6B * (turn + 1) & 0xFFFFFFFF)
-        h = mix32(h)
+def _feistel(x: np.ndarray, a: np.ndarray, k: np.ndarray, key: np.ndarray) -> np.ndarray:
+    """Permute range(a * 2**k), which is cut into the pairs (left, right) of Z_a x Z_(2**k)."""
+    mask = (np.uint32(1) << k) - np.uint32(1)
+    shift = np.uint32(32) - k
+    left, right = x >> k, x & mask
+    for constants in _ROUNDS[::2], _ROUNDS[1::2]:
+        h = _round(right, key, constants[0])
         h >>= np.uint32(16)
-        h *= n_left
+        h *= a
         h >>= np.uint32(16)
-        h += left
-        np.subtract(h, n_left, out=h, where=h >= n_left)
-        left, right, n_left, n_right = right, h, n_right, n_left
-    # an even number of rounds: the halves stand where they began
-    return left * b + right
+        left += h
+        np.minimum(left, left - a, out=left)  # modulo a: below a, the difference wraps to a large number
+        h = _round(left, key, constants[1])
+        h >>= shift
+        right += h
+        right &= mask
+    left <<= k
+    left |= right
+    return left
+
+
+def _round(half: np.ndarray, key: np.ndarray, constant: np.uint32) -> np.ndarray:
+    """Hash one half; its high bits are used."""
+    h = half * np.uint32(0x9E3779B1)
+    h ^= key
+    h *= constant
+    h ^= h >> np.uint32(15)
+    h *= np.uint32(0x846CA68B)
+    return h

@@ -13,7 +13,7 @@ PACKAGE = Path(streamlearn.__file__).parent
 # From the bottom to the top: a module imports only from layers below its own.
 LAYERS = [
     {"_random", "_optional", "_rows", "_sklearn"},
-    {"_streamer", "_visits"},
+    {"_streamer", "_visits", "_ahead"},
     {"_policies"},
     {"_mux_iterator", "_arrays", "_batch"},
     {"_mux"},

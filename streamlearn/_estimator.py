@@ -7,11 +7,11 @@ import math
 import numbers
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator, MetaEstimatorMixin
-from sklearn.metrics import check_scoring
+from sklearn.metrics import check_scoring, get_scorer_names
 from sklearn.neural_network import BernoulliRBM
 from sklearn.utils import check_random_state, get_tags
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
@@ -22,15 +22,18 @@ from . import _inner
 from ._fit_source import Source, as_pool, is_pool, make_source, validated_arrays, without_zero_weights
 from ._mux import MODES, StochasticMux
 from ._outputs import iter_outputs, pool_outputs, pool_score
+from ._pool import StreamPool
 from ._progress import Progress
 from ._random import fresh_seed, mix
 from ._rows import row_bytes
-from ._sklearn import routing_enabled
-from ._streamer import close
+from ._sklearn import HasMethods, Interval, StrOptions, routing_enabled
+from ._streamer import Streamer, close
 from ._training import Trainer, batches, warn_if_endless
-from ._visits import DISTS, check_count, check_lam, check_option, check_weights
+from ._visits import DISTS, check_lam, check_weights
 
 _DEFAULT_N_ACTIVE = 8
+_ABOUT_FEATURES = ("n_features_in_", "feature_names_in_")
+_COUNT = Interval(numbers.Integral, 1, None, closed="left")
 
 
 def _inner_has(method: str) -> Callable[[Any], bool]:
@@ -116,9 +119,10 @@ class StreamingEstimator(MetaEstimatorMixin, BaseEstimator):
     Raises
     ------
     TypeError
-        From ``fit``, if the estimator has no ``partial_fit``, or ``X`` or ``streams`` give no streams.
+        From ``fit``, if ``X`` or ``streams`` give no streams.
     ValueError
-        From ``fit``, before training, if a parameter is outside its range, or training would have no end.
+        From ``fit``, before training, if a parameter is outside its range, the estimator has no ``partial_fit``, or training
+        would have no end.
 
     See Also
     --------
@@ -150,6 +154,25 @@ class StreamingEstimator(MetaEstimatorMixin, BaseEstimator):
     >>> model.fit(pool).stream_counts_
     array([250, 250, 250])
     """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "estimator": [HasMethods(["partial_fit"])],
+        "streams": [callable, Streamer, StreamPool, list, tuple, None],
+        "n_active": [_COUNT, None],
+        "lam": [Interval(numbers.Real, 1, None, closed="left"), None],
+        "pool_weights": ["array-like", None],
+        "mode": [StrOptions({"auto", *MODES})],
+        "dist": [StrOptions(set(DISTS))],
+        "prune_empty_seeds": ["boolean"],
+        "batch_size": [_COUNT, StrOptions({"auto"}), None],
+        "n_passes": [_COUNT, StrOptions({"auto"})],
+        "max_batches": [_COUNT, None],
+        "classes": ["array-like", None],
+        "scoring": [StrOptions(set(get_scorer_names())), callable, None],
+        "random_state": ["random_state"],
+        "warm_start": ["boolean"],
+        "verbose": ["verbose"],
+    }
 
     def __init__(
         self,
@@ -214,20 +237,22 @@ class StreamingEstimator(MetaEstimatorMixin, BaseEstimator):
         self._check_params()
         params = self._routed("fit", fit_params)
         sample_weight = params.pop("sample_weight", None)
+        classes = params.pop("classes", self.classes)
         go_on = self.warm_start and hasattr(self, "estimator_")
-        source = make_source(self, X, y, sample_weight)
-        classes = params.pop("classes", source.classes)
+        if not go_on:
+            for name in _ABOUT_FEATURES:
+                self.__dict__.pop(name, None)
+        source = make_source(self, X, y, sample_weight, classes)
         settings = self._mux_settings(source)
         seed = self._seed()
         if not go_on:
             self.estimator_ = _inner.cloned_and_seeded(self.estimator, mix(seed, 0))
-        trainer = Trainer(
-            self.estimator_,
-            classes=classes,
+        trainer = self._trainer(
+            go_on,
+            classes=source.classes,
             params=params,
             names=source.pool.names,
             validated=source.arrays is not None,
-            verbose=self.verbose,
         )
         self.n_passes_ = self._run(trainer, source, settings, mix(seed, 1))
         if not trainer.n_batches:
@@ -235,7 +260,16 @@ class StreamingEstimator(MetaEstimatorMixin, BaseEstimator):
                 f"the streams gave no sample: each of the {len(source.pool)} streams is empty, and there is nothing to train on."
             )
         self._finish(trainer, source.pool.names, add=False)
+        if source.arrays is not None and _inner.has_labels(self.estimator_):
+            self.estimator_.labels_ = self.estimator_.predict(X)
         return self
+
+    def _trainer(self, go_on: bool, **settings: Any) -> Trainer:
+        """Return a trainer of ``estimator_``, which remembers what earlier data was like if training goes on."""
+        if go_on:
+            settings["dtype"] = self.__dict__.get("_dtype")
+            settings["feature_names"] = self.__dict__.get("feature_names_in_")
+        return Trainer(self.estimator_, verbose=self.verbose, **settings)
 
     def _run(self, trainer: Trainer, source: Source, settings: dict[str, Any], seed: int) -> int:
         """Pass over the streams until a budget is spent; return the number of passes."""
@@ -280,7 +314,9 @@ class StreamingEstimator(MetaEstimatorMixin, BaseEstimator):
         limit = _inner.max_passes(self.estimator_)
         if source.arrays is None or limit <= 1 or mode != "exhaustive":
             return None, 1
-        return Progress(), limit
+        if getattr(self.estimator_, "tol", 0.0) is None:  # the estimator is told not to stop early
+            return None, limit
+        return Progress(self.estimator_), limit
 
     def _batch_rows(self, source: Source) -> tuple[int | None, int]:
         """Return the rows of a batch, and those that the first one needs."""
@@ -315,27 +351,8 @@ class StreamingEstimator(MetaEstimatorMixin, BaseEstimator):
         }
 
     def _check_params(self) -> None:
-        if not hasattr(self.estimator, "partial_fit") or isinstance(self.estimator, type):
-            raise TypeError(
-                f"estimator must be an instance with partial_fit, got {self.estimator!r}: its parameters may rule it out, or it "
-                "can only learn from all data at once."
-            )
-        if self.n_active is not None:
-            check_count("n_active", self.n_active)
-        check_option("mode", self.mode, ("auto", *MODES))
-        check_option("dist", self.dist, DISTS)
+        self._validate_params()
         check_lam(self.lam, self.dist)
-        if self.max_batches is not None:
-            check_count("max_batches", self.max_batches)
-        if self.n_passes != "auto":
-            check_count("n_passes", self.n_passes)
-        if self.batch_size is not None and self.batch_size != "auto":
-            check_count("batch_size", self.batch_size)
-        for name in ("prune_empty_seeds", "warm_start"):
-            if not isinstance(getattr(self, name), (bool, np.bool_)):
-                raise ValueError(f"{name} must be a bool, got {getattr(self, name)!r}.")
-        if not isinstance(self.verbose, (numbers.Integral, bool)) or self.verbose < 0:
-            raise ValueError(f"verbose must be a non-negative int, got {self.verbose!r}.")
 
     def _seed(self) -> int:
         if self.random_state is None:
@@ -362,10 +379,10 @@ class StreamingEstimator(MetaEstimatorMixin, BaseEstimator):
             names = (*before["stream_names_"], *names)
         self.stream_counts_ = counts
         self.stream_names_ = names
-        if trainer.feature_names is not None and not hasattr(self, "feature_names_in_"):
+        self._dtype = trainer.dtype
+        if trainer.feature_names is not None:
             self.feature_names_in_ = trainer.feature_names
-        if "feature_names_in_" in self.__dict__:
-            self.estimator_.feature_names_in_ = self.feature_names_in_
+        _inner.finish(self.estimator_, self.__dict__.get("feature_names_in_"))
         if "n_features_in_" not in self.__dict__ and hasattr(self.estimator_, "n_features_in_"):
             self.n_features_in_ = self.estimator_.n_features_in_
 
@@ -415,24 +432,22 @@ class StreamingEstimator(MetaEstimatorMixin, BaseEstimator):
     def _go_on(
         self, stream: Iterable, classes: Any, params: dict[str, Any], size: Any, names: tuple[str, ...]
     ) -> StreamingEstimator:
+        seed = self._seed()
         fresh = not hasattr(self, "estimator_")
         if fresh:
-            self.estimator_ = _inner.cloned_and_seeded(self.estimator, mix(self._seed(), 0))
-        trainer = Trainer(
-            self.estimator_,
-            classes=self.classes if classes is None else classes,
-            params=params,
-            names=names,
-            verbose=self.verbose,
+            self.estimator_ = _inner.cloned_and_seeded(self.estimator, mix(seed, 0))
+        trainer = self._trainer(
+            not fresh, classes=self.classes if classes is None else classes, params=params, names=names
         )
-        if size is None and fresh and names == ("partial_fit",):
-            first = 1  # a batch of the user's own: too small a one is the estimator's to refuse
+        # a batch of the user's own that is too small is the estimator's to refuse
+        first = _inner.first_batch_rows(self.estimator_) if fresh and names == ("iter_fit",) else 1
+        if isinstance(stream, Streamer):
+            iterator = stream._start(mix(seed, 3, self.__dict__.get("n_batches_", 0)), stream._next_pass())
         else:
-            first = _inner.first_batch_rows(self.estimator_) if fresh else 1
-        iterator = iter(stream)
+            iterator = iter(stream)
         try:
-            for batch, counts in batches(iterator, size, first, names):
-                trainer.train(batch, counts)
+            for batch, _ in batches(iterator, size, first):
+                trainer.train(batch, [(0, batch.n)])
                 if trainer.n_batches == self.max_batches:
                     break
         finally:
@@ -596,7 +611,12 @@ class StreamingEstimator(MetaEstimatorMixin, BaseEstimator):
 
     def __getattr__(self, name: str) -> Any:
         # fitted attributes of the estimator inside: coef_, classes_, ...
-        if name.endswith("_") and not name.startswith("_") and "estimator_" in self.__dict__:
+        if (
+            name.endswith("_")
+            and not name.startswith("_")
+            and name not in _ABOUT_FEATURES
+            and "estimator_" in self.__dict__
+        ):
             return getattr(self.estimator_, name)
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 

@@ -73,7 +73,7 @@ def as_pool(X: Any) -> StreamPool:
     return X if isinstance(X, StreamPool) else StreamPool(list(X))
 
 
-def make_source(owner: Any, X: Any, y: Any, sample_weight: Any) -> Source:
+def make_source(owner: Any, X: Any, y: Any, sample_weight: Any, classes: Any) -> Source:
     """Return what ``owner`` trains on.
 
     Raises
@@ -83,7 +83,7 @@ def make_source(owner: Any, X: Any, y: Any, sample_weight: Any) -> Source:
     """
     inner = owner.estimator
     if owner.streams is not None:
-        return _from_factory(owner, X, y, sample_weight)
+        return _from_factory(owner, X, y, sample_weight, classes)
     if X is None:
         raise ValueError("X is None and there is no streams= factory: fit needs arrays, a pool or a list of Streamers.")
     if isinstance(X, Streamer):
@@ -96,18 +96,20 @@ def make_source(owner: Any, X: Any, y: Any, sample_weight: Any) -> Source:
         pool = as_pool(X)
         if not len(pool):
             raise ValueError("X is an empty pool: it has no stream to train on.")
-        return Source(pool, _classes(owner, pool, None))
+        return Source(pool, _classes(owner, pool, None, classes))
     if isinstance(X, Iterator):
         raise TypeError(f"X is a running {type(X).__name__}; pass a Streamer, a pool or a list of Streamers.")
     X, y, sample_weight = validated_arrays(owner, X, y, sample_weight)
-    classes = owner.classes
-    if classes is None and y is not None and _inner.needs_classes(inner):
-        classes = _inner.classes_of(inner, y)
+    if y is not None and _inner.needs_classes(inner):
+        if classes is None:
+            classes = _inner.classes_of(inner, y)
+        elif y.ndim == 1 and len(unknown := np.setdiff1d(y, classes)):
+            raise ValueError(f"y has the labels {unknown.tolist()}, which are not among classes={classes!r}.")
     X, y, sample_weight = without_zero_weights(X, y, sample_weight)
     return Source(from_arrays(X, y, sample_weight), classes, (X, y, sample_weight))
 
 
-def _from_factory(owner: Any, X: Any, y: Any, sample_weight: Any) -> Source:
+def _from_factory(owner: Any, X: Any, y: Any, sample_weight: Any, classes: Any) -> Source:
     factory = owner.streams
     if X is None and y is not None:
         raise ValueError("y is given without X: streams= is called with both, or with neither.")
@@ -128,25 +130,24 @@ def _from_factory(owner: Any, X: Any, y: Any, sample_weight: Any) -> Source:
         made = factory
     if isinstance(made, Streamer):
         made = [made]
-    if isinstance(made, Iterator):
-        made = list(made)
     if not isinstance(made, StreamPool):
         if not isinstance(made, (list, tuple)):
+            hint = " Pass streams=StreamFactory(function)." if isinstance(made, Iterator) else ""
             raise TypeError(
-                f"streams={function_name(factory)} must return a pool, a list of streams or a stream, got {made!r}."
+                f"streams={function_name(factory)} must return a pool, a list of streams or a stream, got {made!r}.{hint}"
             )
         if not made:
             raise ValueError(f"streams={function_name(factory)} returned no stream.")
         made = StreamPool(made)
     labels = None if y_checked is None or is_pool(X) else np.asarray(y_checked)
-    return Source(made, _classes(owner, made, labels))
+    return Source(made, _classes(owner, made, labels, classes))
 
 
-def _classes(owner: Any, pool: StreamPool, y: np.ndarray | None) -> Any:
+def _classes(owner: Any, pool: StreamPool, y: np.ndarray | None, classes: Any) -> Any:
     """Labels for a classifier: as given, of ``y``, or of the tables of array streams."""
     inner = owner.estimator
-    if owner.classes is not None or not _inner.needs_classes(inner):
-        return owner.classes
+    if classes is not None or not _inner.needs_classes(inner):
+        return classes
     if y is not None:
         return _inner.classes_of(inner, y)
     targets = [stream._column("y") if isinstance(stream, ArrayStream) else None for stream in pool]

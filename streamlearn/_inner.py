@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 from scipy import sparse
-from sklearn.base import clone, is_classifier
+from sklearn.base import clone, is_classifier, is_clusterer
 from sklearn.decomposition import IncrementalPCA
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.multioutput import MultiOutputClassifier, MultiOutputRegressor
 
 from ._random import mix, small_seed
 
@@ -108,3 +110,20 @@ def refuses_sparse(estimator: Any) -> bool:
 
 def as_dense(X: Any) -> Any:
     return X.toarray() if sparse.issparse(X) else X
+
+
+def finish(estimator: Any, feature_names: np.ndarray | None) -> None:
+    """Set what ``fit`` sets and ``partial_fit`` on arrays does not."""
+    if isinstance(estimator, MultiOutputClassifier):
+        estimator.classes_ = [part.classes_ for part in estimator.estimators_]
+    if feature_names is None:
+        return
+    estimator.feature_names_in_ = feature_names
+    if isinstance(estimator, (MultiOutputClassifier, MultiOutputRegressor, OneVsRestClassifier)):
+        for part in estimator.estimators_:  # they are given X as it is
+            finish(part, feature_names)
+
+
+def has_labels(estimator: Any) -> bool:
+    """Whether ``fit`` leaves the cluster of each row of ``X`` in ``labels_``."""
+    return is_clusterer(estimator) and getattr(estimator, "compute_labels", True) and hasattr(estimator, "labels_")

@@ -91,8 +91,12 @@ def pool_score(estimator: Any, pool: StreamPool, seed: int) -> float:
     weight = None
     if any(w is not None for w in weights):
         weight = np.concatenate([np.ones(len(t)) if w is None else w for t, w in zip(truths, weights, strict=True)])
-    metric = accuracy_score if is_classifier(estimator) else r2_score
-    return metric(np.concatenate(truths), np.concatenate([_dense(o) for o in outputs]), sample_weight=weight)
+    truth, output = np.concatenate(truths), np.concatenate([_dense(o) for o in outputs])
+    if not is_classifier(estimator):
+        return r2_score(truth, output, sample_weight=weight)
+    if output.ndim == 2:  # accuracy_score knows many labels, but not many outputs: a row counts if all of it is right
+        return float(np.average((truth == output).all(axis=1), weights=weight))
+    return accuracy_score(truth, output, sample_weight=weight)
 
 
 def _dense(output: Any) -> np.ndarray:

@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 import numpy as np
-from sklearn.base import is_classifier, is_regressor
+from sklearn.base import is_classifier, is_outlier_detector, is_regressor
 
 _TOLERANCE = 3e-3
 _PATIENCE = 5
@@ -20,10 +20,9 @@ class Progress:
 
     Parameters
     ----------
-    tol : float
-        Improvement that counts, in units of the loss, which is scaled to about one for a model that knows nothing.
-    patience : int
-        Number of passes without it that end training.
+    estimator : object
+        Tells the patience (``n_iter_no_change``), if it has one; a neural network tells ``tol`` as well, since the loss
+        taken is the one that it stops by itself.
 
     Attributes
     ----------
@@ -31,9 +30,10 @@ class Progress:
         Copy at the lowest loss, if that was not at the last pass.
     """
 
-    def __init__(self, tol: float = _TOLERANCE, patience: int = _PATIENCE) -> None:
-        self.tol = tol
-        self.patience = patience
+    def __init__(self, estimator: Any) -> None:
+        # the other losses are scaled to about one for a model that knows nothing, so that one tolerance serves
+        self._tol = estimator.tol if _is_network(estimator) else _TOLERANCE
+        self._patience = getattr(estimator, "n_iter_no_change", _PATIENCE)
         self.best_estimator: Any = None
         self._reference = self._lowest = math.inf
         self._bad = 0
@@ -42,39 +42,47 @@ class Progress:
     def stopped(self, estimator: Any, X: Any, y: Any, sample_weight: Any) -> bool:
         """Take the loss after a pass, and return whether training should stop; without a loss it never does."""
         loss = training_loss(estimator, X, y, sample_weight)
-        if loss is None or not math.isfinite(loss):
+        if loss is None:
             return False
         if loss < self._lowest:
             self._lowest = loss
             self.best_estimator = None
             # the loss of a neural network is that of the pass itself: no state of it had that loss
-            self._copy = None if hasattr(estimator, "loss_curve_") else copy.deepcopy(estimator)
+            self._copy = None if _is_network(estimator) else copy.deepcopy(estimator)
         else:
             self.best_estimator = self._copy
-        if loss < self._reference - self.tol:
+        if loss < self._reference - self._tol:
             self._reference, self._bad = loss, 0
-        else:
+        else:  # also a loss that is not finite: training has diverged
             self._bad += 1
-        return self._bad >= self.patience
+        return self._bad >= self._patience
+
+
+def _is_network(estimator: Any) -> bool:
+    return hasattr(estimator, "hidden_layer_sizes")
 
 
 def training_loss(estimator: Any, X: Any, y: Any, sample_weight: Any) -> float | None:
     """Training loss per output, about one for a model that knows nothing; None where there is none to be had."""
     estimator = getattr(estimator, "estimator_", estimator)
-    if hasattr(estimator, "loss_curve_") and np.isscalar(getattr(estimator, "loss_", None)):
-        # neural networks: the mean loss of the pass, which they have anyway
-        loss = float(estimator.loss_)
-        return loss / (math.log(len(estimator.classes_)) if is_classifier(estimator) else _variance(y, sample_weight))
+    if _is_network(estimator):
+        return float(estimator.loss_)  # the mean of the pass, which it has anyway
     if is_classifier(estimator):
         return _hinge(estimator, X, y, sample_weight)
     if is_regressor(estimator) and y is not None:
         error = (np.asarray(y, np.float64) - estimator.predict(X)) ** 2
         return float(np.average(error, axis=0, weights=sample_weight).mean()) / _variance(y, sample_weight)
-    if hasattr(estimator, "decision_function"):
-        return float(np.average(np.maximum(0.0, -estimator.decision_function(X)), weights=sample_weight))
-    if hasattr(estimator, "inverse_transform") and not hasattr(X, "tocsr"):
+    if is_outlier_detector(estimator) and hasattr(estimator, "nu"):
+        # the whole objective of a one-class SVM: its hinge loss alone is lowest where nothing is an outlier
+        hinge = np.average(np.maximum(0.0, -estimator.decision_function(X)), weights=sample_weight)
+        return float(hinge + estimator.nu * (0.5 * np.sum(estimator.coef_**2) - np.sum(estimator.offset_)))
+    if hasattr(X, "tocsr"):
+        return None
+    if hasattr(estimator, "cluster_centers_"):
+        return -estimator.score(X, sample_weight=sample_weight) / (_variance(X, sample_weight) * X.size)
+    if hasattr(estimator, "inverse_transform"):
         error = X - estimator.inverse_transform(estimator.transform(X))
-        return float(np.mean(error**2) / max(np.var(X, axis=0).mean(), 1e-300))
+        return float(np.mean(error**2)) / _variance(X, None)
     return None
 
 
@@ -86,11 +94,18 @@ def _variance(y: Any, sample_weight: Any) -> float:
 
 def _hinge(estimator: Any, X: Any, y: Any, sample_weight: Any) -> float | None:
     """Mean hinge loss of the binary problems of one class against the rest."""
-    if not hasattr(estimator, "decision_function") or y is None or np.ndim(y) != 1:
+    if y is None:
+        return None
+    y = np.asarray(y)
+    if hasattr(estimator, "estimators_") and not hasattr(estimator, "decision_function"):  # one for each output
+        losses = [_hinge(part, X, y[:, i], sample_weight) for i, part in enumerate(estimator.estimators_)]
+        return sum(loss for loss in losses if loss is not None) / len(losses) if None not in losses else None
+    if not hasattr(estimator, "decision_function"):
         return None
     decision = estimator.decision_function(X)
     if decision.ndim == 1:
-        sign = np.where(np.asarray(y) == estimator.classes_[1], 1.0, -1.0)
+        positive = y == estimator.classes_[1]
     else:
-        sign = np.where(np.asarray(y)[:, None] == estimator.classes_, 1.0, -1.0)
-    return float(np.average(np.maximum(0.0, 1.0 - sign * decision), axis=0, weights=sample_weight).mean())
+        positive = y == 1 if y.ndim == 2 else y[:, None] == estimator.classes_
+    loss = np.maximum(0.0, 1.0 - np.where(positive, 1.0, -1.0) * decision)
+    return float(np.average(loss, axis=0, weights=sample_weight).mean())

@@ -11,6 +11,8 @@ from sklearn import config_context
 
 from . import _inner
 from ._batch import Batch, Joiner, as_batch
+from ._rows import is_frame
+from ._sklearn import get_feature_names
 
 _MAX_SILENT_BATCHES = 100_000
 
@@ -32,6 +34,10 @@ class Trainer:
         Whether all data was checked before, so that it need not be checked again at each call.
     verbose : int
         0: silent; 1: a line about once a second; 2: a line for each batch.
+    dtype : numpy.dtype, optional
+        What floats become; None (default): what the first batch has.
+    feature_names : ndarray of str, optional
+        Columns that frames must have; None (default): those of the first frame.
     """
 
     def __init__(
@@ -43,6 +49,8 @@ class Trainer:
         names: Sequence[str] = (),
         validated: bool = False,
         verbose: int = 0,
+        dtype: np.dtype | None = None,
+        feature_names: np.ndarray | None = None,
     ) -> None:
         self.estimator = estimator
         self.n_batches = 0
@@ -55,9 +63,12 @@ class Trainer:
         self._verbose = verbose
         self._dense = _inner.refuses_sparse(estimator)
         self._weighted = _inner.takes(estimator, "sample_weight") or _inner.passes_on(estimator)
-        self._check_labels = not validated and classes is not None and not isinstance(classes, list)
-        self._dtype: np.dtype | None = None
-        self._feature_names: np.ndarray | None = None
+        # some estimators drop rows of unknown labels without a word
+        known = getattr(estimator, "classes_", classes)
+        self._known = None if known is None or (len(known) and np.ndim(known[0])) else np.asarray(known)
+        self._fitted = hasattr(estimator, "n_features_in_")
+        self.dtype = dtype
+        self.feature_names = feature_names
         self._began = self._shown = time.monotonic()
 
     def train(self, batch: Batch, counts: Any) -> None:
@@ -72,14 +83,14 @@ class Trainer:
                     "leave it out of the batches."
                 )
             params = {**params, "sample_weight": batch.sample_weight}
-        if self._check_labels and batch.y is not None:
-            self._refuse_unknown_labels(batch.y, counts)
+        if self._known is not None and batch.y is not None and batch.y.ndim == 1:
+            self._refuse_unknown_labels(batch.y, self._known, counts)
         if self.n_batches:
             # The first call has checked the parameters; data that was not validated before is still checked.
             with config_context(skip_parameter_validation=True, assume_finite=self._validated):
                 self.estimator.partial_fit(*arguments, **params)
         else:
-            if self._classes is not None and not hasattr(self.estimator, "n_features_in_"):
+            if self._classes is not None and not self._fitted:
                 params = {**params, "classes": self._classes}
             self.estimator.partial_fit(*arguments, **params)
         self.n_batches += 1
@@ -94,29 +105,24 @@ class Trainer:
 
     def _as_array(self, X: Any) -> Any:
         """Return what ``partial_fit`` gets: numeric frames as arrays, floats of one kind throughout."""
-        if hasattr(X, "columns") and not hasattr(X, "tocsr"):
+        if is_frame(X):
             X = self._frame_as_array(X)
         if self._dense:
             X = _inner.as_dense(X)
         dtype = getattr(X, "dtype", None)
         if isinstance(dtype, np.dtype) and dtype.kind in "fiub":
-            if self._dtype is None:
-                self._dtype = dtype if dtype.kind == "f" and dtype.itemsize >= 4 else np.dtype(np.float64)
-            if dtype != self._dtype and (dtype.kind == "f" or self._dtype.itemsize < 8):
-                X = X.astype(self._dtype)
+            if self.dtype is None:
+                self.dtype = dtype if dtype.kind == "f" and dtype.itemsize >= 4 else np.dtype(np.float64)
+            if dtype != self.dtype and (dtype.kind == "f" or self.dtype.itemsize < 8):
+                X = X.astype(self.dtype)
         return X
 
     def _frame_as_array(self, X: Any) -> Any:
-        names = np.asarray([str(name) for name in X.columns], dtype=object)
-        if self._feature_names is None:
-            self._feature_names = names
-        elif not np.array_equal(names, self._feature_names):
-            missing = sorted(set(self._feature_names) - set(names))
-            more = sorted(set(names) - set(self._feature_names))
-            raise ValueError(
-                f"a batch has other columns than the first: missing {missing}, unexpected {more}"
-                + (", or the same in another order." if not missing and not more else ".")
-            )
+        names = get_feature_names(X)
+        if self.feature_names is not None:
+            _refuse_other_columns(names, self.feature_names)
+        elif not self._fitted:
+            self.feature_names = names
         array = np.asarray(X)
         if array.dtype == object:
             try:
@@ -125,15 +131,7 @@ class Trainer:
                 return X
         return array
 
-    @property
-    def feature_names(self) -> np.ndarray | None:
-        """Column names of the frames trained on, or None."""
-        return self._feature_names
-
-    def _refuse_unknown_labels(self, y: np.ndarray, counts: Any) -> None:
-        classes = np.asarray(self._classes)
-        if y.ndim != 1:
-            return
+    def _refuse_unknown_labels(self, y: np.ndarray, classes: np.ndarray, counts: Any) -> None:
         known = np.isin(y, classes)
         if known.all():
             return
@@ -187,23 +185,41 @@ def batches(iterator: Any, size: int | None, first: int = 1, names: Sequence[str
             yield Batch(parts["X"], parts.get("y"), parts.get("sample_weight"), len(who)), who
             n = size or 1
         return
-    joiner = Joiner(first if size is None else max(size, first))
-    if size is None and first <= 1:
-        joiner.size = None
+    joiner = Joiner(max(size or 1, first))
+    n_waiting: int | None = 0 if size is None else None
     n_items: dict[int, int] = {}
+    columns: Any = None
     for item in iterator:
         position = getattr(iterator, "position", 0)
         number = n_items[position] = n_items.get(position, -1) + 1
         try:
             batch = as_batch(item)
+            if is_frame(batch.X):  # joined with others, columns that differ would become missing values
+                columns = batch.X.columns if columns is None else columns
+                _refuse_other_columns(batch.X.columns, columns)
         except (TypeError, ValueError) as error:
             name = f" {names[position]!r}" if len(names) else ""
             error.add_note(f"given by stream{name} at position {position}, item {number}")
             raise
+        if n_waiting is not None:  # the first batch is of whole items, as many as it needs
+            n_waiting += batch.n
+            joiner.size = max(first, n_waiting)
         for pair in joiner.feed(batch, position):
             yield pair
             joiner.size = size
+            n_waiting = None
     yield from joiner.flush()
+
+
+def _refuse_other_columns(names: Any, expected: Any) -> None:
+    names, expected = [None if columns is None else list(columns) for columns in (names, expected)]
+    if names == expected:
+        return
+    if names is None or set(names) == set(expected):
+        raise ValueError(f"a frame has the columns {names}, others before it {expected}, in this order.")
+    missing = sorted(set(expected) - set(names), key=str)
+    more = sorted(set(names) - set(expected), key=str)
+    raise ValueError(f"a frame has other columns than those before it: missing {missing}, unexpected {more}.")
 
 
 def warn_if_endless(n_batches: int) -> str | None:

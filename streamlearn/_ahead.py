@@ -1,6 +1,6 @@
-"""Planning ahead in a thread: the next block of a mux is planned while the last one is read and learned from.
+"""Working ahead in threads: the next block of a mux is planned, and read, while the last one is learned from.
 
-Only NumPy work on a mux's own state runs there, never a user's code, and never two blocks of one mux at a time: the items are
+Only NumPy work on a mux's own state runs there, never a user's code, and never two calls of one stage at a time: the items are
 the same with and without it.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-_executor: ThreadPoolExecutor | None = None
+_executors: dict[str, ThreadPoolExecutor] = {}
 
 
 class Ahead:
@@ -19,11 +19,14 @@ class Ahead:
 
     Parameters
     ----------
+    stage : str
+        Stages have threads of their own, so that one may wait for another.
     after : int
-        Number of calls that are made when they are asked for: a short run does not pay for a thread.
+        Number of calls that are made only when they are asked for: a short run does not pay for threads.
     """
 
-    def __init__(self, after: int) -> None:
+    def __init__(self, stage: str, after: int) -> None:
+        self._stage = stage
         self._countdown = after
         self._future: Future | None = None
         self._pid = 0
@@ -35,13 +38,14 @@ class Ahead:
         else:
             if self._pid != os.getpid():
                 raise RuntimeError(
-                    "this process was forked while a mux was planning ahead: start a new pass in the child process."
+                    "this process was forked while a mux was working ahead: start a new pass in the child process."
                 )
-            result, self._future = self._future.result(), None
+            future, self._future = self._future, None
+            result = future.result()
         self._countdown -= 1
         if result is not None and self._countdown < 0:
             self._pid = os.getpid()
-            self._future = _threads().submit(function)
+            self._future = _threads(self._stage).submit(function)
         return result
 
     def close(self) -> None:
@@ -51,17 +55,11 @@ class Ahead:
             future.exception()
 
 
-def _threads() -> ThreadPoolExecutor:
-    global _executor
-    if _executor is None:
-        _executor = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="streamlearn-ahead")
-    return _executor
-
-
-def _forget() -> None:
-    global _executor
-    _executor = None
+def _threads(stage: str) -> ThreadPoolExecutor:
+    if stage not in _executors:
+        _executors[stage] = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix=f"streamlearn-{stage}")
+    return _executors[stage]
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)  # a child process has no threads of its parent
+    os.register_at_fork(after_in_child=_executors.clear)  # a child process has no threads of its parent

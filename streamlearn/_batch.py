@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -49,6 +49,11 @@ def as_batch(item: Any) -> Batch:
     TypeError, ValueError
         If the item cannot be read so, or its parts differ in length.
     """
+    if type(item) is dict and len(item) == 2:
+        # the usual item, told apart at little cost
+        X, y = item.get("X"), item.get("y", item.get("Y"))
+        if type(X) is np.ndarray and type(y) is np.ndarray and X.ndim == 2 and y.ndim and len(y) == len(X):
+            return Batch(X, y, None, len(X))
     if isinstance(item, Mapping):
         X, y, weight = _from_mapping(item)
     elif isinstance(item, tuple):
@@ -133,86 +138,131 @@ class Joiner:
     Parameters
     ----------
     size : int or None
-        Rows of a joined batch; None: each batch as it comes. May be changed between batches.
+        Rows of a joined batch; None: each batch as it comes.
+    first : int, default=1
+        The least number of rows of the first one.
     """
 
-    def __init__(self, size: int | None) -> None:
-        self.size = size
-        self._parts: list[Batch] = []
-        self._buffer: np.ndarray | None = None
+    def __init__(self, size: int | None, first: int = 1) -> None:
+        self._later = size
+        self.size = (first if first > 1 else None) if size is None else max(size, first)
+        self._begin()
+
+    def _begin(self) -> None:
         self._n = 0
         self._counts: list[tuple[int, int]] = []
+        self._columns: list[_Column | None] = []
+        self._plain: tuple[np.ndarray, np.ndarray] | None = None
 
-    def feed(self, batch: Batch, position: int) -> Iterator[tuple[Batch, list[tuple[int, int]]]]:
-        """Yield the batches that a new one completes, each with ``(position, rows)`` pairs: where its rows came from."""
+    def feed(self, batch: Batch, position: int) -> Sequence[tuple[Batch, list[tuple[int, int]]]]:
+        """Return the batches that a new one completes, each with ``(position, rows)`` pairs: where its rows came from."""
         if not batch.n:
-            return
-        if self.size is None:
-            yield batch, [(position, batch.n)]
-            return
+            return ()
+        if self.size is not None and self._n + batch.n < self.size:
+            if self._plain is None or not self._keep_plain(batch, position):
+                self._keep(batch, position)
+            return ()
+        if self._later is None and self.size is not None:
+            # the first batch is of whole items, as many as it needs
+            self._keep(batch, position)
+            self.size = None
+            return self.flush()
+        done: list[tuple[Batch, list[tuple[int, int]]]] = []
         start = 0
         while self.size is not None and self._n + batch.n - start >= self.size:
             stop = start + self.size - self._n
             part = batch.rows(start, stop)
             if self._n:
                 self._keep(part, position)
-                yield self._emit()
+                done.extend(self.flush())
             else:
-                yield part, [(position, part.n)]
-            start = stop
-        if start == batch.n:
-            return
-        rest = batch.rows(start, batch.n)
-        if self.size is None:
-            yield rest, [(position, rest.n)]
-        else:
-            self._keep(rest, position)
+                done.append((part, [(position, part.n)]))
+            start, self.size = stop, self._later
+        if start < batch.n:
+            rest = batch.rows(start, batch.n)
+            if self.size is None:
+                done.append((rest, [(position, rest.n)]))
+            else:
+                self._keep(rest, position)
+        return done
 
-    def flush(self) -> Iterator[tuple[Batch, list[tuple[int, int]]]]:
-        """Yield what is left, if anything."""
-        if self._n:
-            yield self._emit()
+    def flush(self) -> Sequence[tuple[Batch, list[tuple[int, int]]]]:
+        """Return what is left, if anything."""
+        if not self._n:
+            return ()
+        X, y, weight = (None if column is None else column.joined(self._n) for column in self._columns)
+        done = [(Batch(X, y, weight, self._n), self._counts)]
+        self._begin()
+        return done
+
+    def _keep_plain(self, batch: Batch, position: int) -> bool:
+        """Keep a batch like those before it, X of two dimensions and y of one: what ``_keep`` does, at half the cost."""
+        X_buffer, y_buffer = self._plain  # type: ignore[misc]
+        X, y, n = batch.X, batch.y, self._n
+        if (
+            type(X) is not np.ndarray
+            or type(y) is not np.ndarray
+            or X.dtype is not X_buffer.dtype
+            or y.dtype is not y_buffer.dtype
+            or X.shape[1:] != X_buffer.shape[1:]
+            or y.ndim != 1
+            or batch.sample_weight is not None
+        ):
+            return False
+        self._n = stop = n + batch.n
+        X_buffer[n:stop] = X
+        y_buffer[n:stop] = y
+        self._counts.append((position, batch.n))
+        return True
 
     def _keep(self, part: Batch, position: int) -> None:
-        if self._parts and (
-            (part.y is None) != (self._parts[0].y is None)
-            or (part.sample_weight is None) != (self._parts[0].sample_weight is None)
-        ):
-            raise ValueError(
-                "some items have y or sample_weight and others have not: streams that are mixed must yield the same parts."
-            )
-        self._parts.append(Batch(self._copy_X(part.X), _copied(part.y), _copied(part.sample_weight), part.n))
-        self._n += part.n
+        parts = (part.X, part.y, part.sample_weight)
+        if not self._n:
+            assert self.size is not None
+            self._columns = [None if values is None else _Column(self.size) for values in parts]
+        n = self._n
+        for column, values in zip(self._columns, parts, strict=True):
+            if column is not None and values is not None:
+                column.add(values, n, part.n)
+            elif column is not values:
+                raise ValueError(
+                    "some items have y or sample_weight and others have not: streams that are mixed must yield the same parts."
+                )
+        self._n = n + part.n
         self._counts.append((position, part.n))
+        X, y, _ = (None if column is None else column.buffer for column in self._columns)
+        plain = X is not None and y is not None and y.ndim == 1 and self._columns[2] is None
+        self._plain = (X, y) if plain else None  # type: ignore[assignment]
 
-    def _copy_X(self, X: Any) -> Any:
-        """Copy into the buffer of the batch to come, where the rows fit it, else by themselves."""
-        if isinstance(X, np.ndarray) and self.size is not None:
-            if self._buffer is None and not self._parts:
-                self._buffer = np.empty((self.size, *X.shape[1:]), X.dtype)
-            buffer = self._buffer
-            if buffer is not None:
-                if buffer.dtype == X.dtype and buffer.shape[1:] == X.shape[1:] and self._n + len(X) <= len(buffer):
-                    out = buffer[self._n : self._n + len(X)]
-                    out[...] = X
-                    return out
-                self._buffer = None  # parts of several kinds: joined at the end
-        return X.copy() if hasattr(X, "copy") else X.clone() if hasattr(X, "clone") else X
 
-    def _emit(self) -> tuple[Batch, list[tuple[int, int]]]:
-        parts, counts, n, buffer = self._parts, self._counts, self._n, self._buffer
-        self._parts, self._counts, self._n, self._buffer = [], [], 0, None
+class _Column:
+    """One of the parts of a batch that is being joined: in a buffer while all rows fit it, else piece by piece."""
+
+    __slots__ = ("_pieces", "_size", "buffer")
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self.buffer: np.ndarray | None = None
+        self._pieces: list[Any] = []
+
+    def add(self, values: Any, at: int, n: int) -> None:
+        buffer = self.buffer
+        if buffer is None and not at and isinstance(values, np.ndarray):
+            buffer = self.buffer = np.empty((self._size, *values.shape[1:]), values.dtype)
         if buffer is not None:
-            X = buffer[:n]
-        else:
-            shapes = {part.X.shape[1:] for part in parts if hasattr(part.X, "shape")}
-            if len(shapes) > 1:
-                raise ValueError(f"items differ in their number of features: {sorted(shapes)}.")
-            X = concat_rows([part.X for part in parts])
-        y = None if parts[0].y is None else np.concatenate([part.y for part in parts])
-        weight = None if parts[0].sample_weight is None else np.concatenate([part.sample_weight for part in parts])
-        return Batch(X, y, weight, n), counts
+            fits = isinstance(values, np.ndarray) and at + n <= len(buffer)
+            if fits and values.dtype == buffer.dtype and values.shape[1:] == buffer.shape[1:]:
+                buffer[at : at + n] = values
+                return
+            self._pieces, self.buffer = [buffer[:at]], None
+        self._pieces.append(values.copy() if hasattr(values, "copy") else values)
 
-
-def _copied(values: np.ndarray | None) -> np.ndarray | None:
-    return None if values is None else values.copy()
+    def joined(self, n: int) -> Any:
+        if self.buffer is not None:
+            return self.buffer[:n]
+        shapes = sorted({piece.shape[1:] for piece in self._pieces if hasattr(piece, "shape")})
+        if len(shapes) > 1:
+            raise ValueError(
+                f"items differ in their number of features or outputs: their rows have the shapes {shapes}."
+            )
+        return concat_rows(self._pieces)

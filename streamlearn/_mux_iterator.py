@@ -47,6 +47,7 @@ class MuxIterator:
         reader: Any = None,
     ) -> None:
         self.position = -1
+        self._slot = 0
         self.takes = reader is not None
         self._streams = streams
         self._policy = policy
@@ -65,7 +66,7 @@ class MuxIterator:
         self._visits: dict[int, int] = {}
         self._largest_block = 0 if reader is None else max(min(_BLOCK, _BLOCK_BYTES // max(reader.row_bytes, 1)), 64)
         self._block = min(_FIRST_BLOCK, self._largest_block)
-        self._ahead = Ahead(_BLOCKS_ALONE)
+        self._planning, self._reading = Ahead("plan", _BLOCKS_ALONE), Ahead("read", _BLOCKS_ALONE)
         self._chunk: Any = None  # the block that was read last
         self._chunk_who = np.empty(0, np.int32)
         self._chunk_at = 0
@@ -100,10 +101,10 @@ class MuxIterator:
                             if self._replace(slot, exhausted=True) and not policy.stale:
                                 continue
                         except Exception as error:
-                            self._annotate(error, slot)
+                            error.add_note(f"raised by {self._where(slot, self._planned[slot] - self._left[slot])}")
                             raise
                         else:
-                            self.position = holder[slot]
+                            self.position, self._slot = holder[slot], slot
                             left[slot] -= 1
                             yield item
                             if left[slot] <= 0:
@@ -115,7 +116,8 @@ class MuxIterator:
             self._close_streams()
 
     def _close_streams(self) -> None:
-        self._ahead.close()
+        self._reading.close()  # it waits for the other
+        self._planning.close()
         opened = [*self._iterators, *self._paused.values(), *self._shared.values()]
         self._iterators = [None] * len(self._iterators)
         self._paused, self._shared = {}, {}
@@ -170,11 +172,14 @@ class MuxIterator:
         self._nexts[slot] = iterator.__next__
         return next(iterator)
 
-    def _annotate(self, error: Exception, slot: int) -> None:
+    def where(self) -> str:
+        """Say which stream gave the last item, in which visit, and as which item of the visit."""
+        return self._where(self._slot, self._planned[self._slot] - self._left[self._slot] - 1)
+
+    def _where(self, slot: int, item: int) -> str:
         stream = self._holder[slot]
         name = "" if self._names is None else f" {self._names[stream]!r}"
-        visit, item = self._visits.get(stream, 0), self._planned[slot] - self._left[slot]
-        error.add_note(f"raised by stream{name} at position {stream}, visit {visit}, item {item} of the visit")
+        return f"stream{name} at position {stream}, visit {self._visits.get(stream, 0)}, item {item} of the visit"
 
     # -- read ahead by the block --------------------------------------------------------------------------------------
 
@@ -197,10 +202,10 @@ class MuxIterator:
                 batches.append(self._reader.slice(self._chunk, start, stop))
                 whos.append(self._chunk_who[start:stop])
                 missing -= stop - start
-            if not missing or (located := self._ahead.next(self._locate)) is None:
+            if not missing or (block := self._reading.next(self._read)) is None:
                 break
-            where, self._chunk_who = located
-            self._chunk, self._chunk_at = self._reader.gather(where), 0
+            self._chunk, self._chunk_who = block
+            self._chunk_at = 0
         if len(batches) > 1:
             return self._reader.join(batches), np.concatenate(whos)
         return (batches[0], whos[0]) if batches else None
@@ -209,6 +214,11 @@ class MuxIterator:
         while (taken := self.take(1)) is not None:
             self.position = int(taken[1][0])
             yield self._reader.sample(taken[0])
+
+    def _read(self) -> tuple[dict[str, Any], np.ndarray] | None:
+        """Read the block that was planned."""
+        located = self._planning.next(self._locate)
+        return None if located is None else (self._reader.gather(located[0]), located[1])
 
     def _locate(self) -> tuple[Any, np.ndarray] | None:
         """Plan a block, and return where its samples lie and the positions of their streams."""

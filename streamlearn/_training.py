@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,8 @@ class Trainer:
         self._fitted = hasattr(estimator, "n_features_in_")
         self.dtype = dtype
         self.feature_names = feature_names
+        self._may_trust = self._trusting = False
+        self._trusted = ExitStack()
         self._began = self._shown = time.monotonic()
 
     def train(self, batch: Batch, counts: Any) -> None:
@@ -86,8 +89,10 @@ class Trainer:
         if self._known is not None and batch.y is not None and batch.y.ndim == 1:
             self._refuse_unknown_labels(batch.y, self._known, counts)
         if self.n_batches:
-            # The first call has checked the parameters; data that was not validated before is still checked.
-            with config_context(skip_parameter_validation=True, assume_finite=self._validated):
+            if self._may_trust and not self._trusting:
+                self._trusted.enter_context(self._trust())
+                self._trusting = True
+            with nullcontext() if self._trusting else self._trust():
                 self.estimator.partial_fit(*arguments, **params)
         else:
             if self._classes is not None and not self._fitted:
@@ -96,12 +101,27 @@ class Trainer:
         self.n_batches += 1
         self.n_samples += batch.n
         if isinstance(counts, np.ndarray):
-            np.add.at(self.counts, counts, 1)
+            if len(self.counts) <= 4 * len(counts):
+                self.counts += np.bincount(counts, minlength=len(self.counts))
+            else:
+                np.add.at(self.counts, counts, 1)
         else:
             for position, n in counts:
                 self.counts[position] += n
         if self._verbose:
             self._show()
+
+    def _trust(self) -> AbstractContextManager:
+        """Switch off what the first call has checked, the parameters; data that was not validated before is still checked."""
+        return config_context(skip_parameter_validation=True, assume_finite=self._validated)
+
+    @contextmanager
+    def trusting(self, iterator: Any) -> Iterator[None]:
+        """Switch checks off once, not at each call, if none of the user's code runs between the calls."""
+        with ExitStack() as self._trusted:
+            self._may_trust = getattr(iterator, "takes", False)
+            yield
+        self._may_trust = self._trusting = False
 
     def _as_array(self, X: Any) -> Any:
         """Return what ``partial_fit`` gets: numeric frames as arrays, floats of one kind throughout."""
@@ -185,29 +205,26 @@ def batches(iterator: Any, size: int | None, first: int = 1, names: Sequence[str
             yield Batch(parts["X"], parts.get("y"), parts.get("sample_weight"), len(who)), who
             n = size or 1
         return
-    joiner = Joiner(max(size or 1, first))
-    n_waiting: int | None = 0 if size is None else None
-    n_items: dict[int, int] = {}
+    joiner = Joiner(size, first)
     columns: Any = None
-    for item in iterator:
-        position = getattr(iterator, "position", 0)
-        number = n_items[position] = n_items.get(position, -1) + 1
+    told = hasattr(iterator, "position")
+    for number, item in enumerate(iterator):
         try:
             batch = as_batch(item)
-            if is_frame(batch.X):  # joined with others, columns that differ would become missing values
+            if type(batch.X) is not np.ndarray and is_frame(batch.X):
+                # joined with others, columns that differ would become missing values
                 columns = batch.X.columns if columns is None else columns
                 _refuse_other_columns(batch.X.columns, columns)
         except (TypeError, ValueError) as error:
-            name = f" {names[position]!r}" if len(names) else ""
-            error.add_note(f"given by stream{name} at position {position}, item {number}")
+            where = (
+                iterator.where()
+                if hasattr(iterator, "where")
+                else f"stream {names[0] if len(names) else ''!r}, item {number}"
+            )
+            error.add_note(f"given by {where}")
             raise
-        if n_waiting is not None:  # the first batch is of whole items, as many as it needs
-            n_waiting += batch.n
-            joiner.size = max(first, n_waiting)
-        for pair in joiner.feed(batch, position):
-            yield pair
-            joiner.size = size
-            n_waiting = None
+        if done := joiner.feed(batch, iterator.position if told else 0):
+            yield from done
     yield from joiner.flush()
 
 

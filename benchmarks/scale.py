@@ -1,0 +1,86 @@
+"""Pools of 10 to 100 000 streams, deep nesting, and the cost of an idle stream."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+import tracemalloc
+from collections.abc import Iterator
+
+import numpy as np
+
+from streamlearn import StochasticMux, from_arrays
+
+from ._harness import Row, compare
+from .mixing import BATCH, draining
+
+WORK = "The same 1.2 million rows of 20 features, cut into more or fewer streams; batches of 256, n_active 8, lam 16."
+
+
+def rows(quick: bool) -> Iterator[Row]:
+    rng = np.random.default_rng(0)
+    X, y = rng.random((1_200_000, 20)), rng.integers(0, 2, 1_200_000)
+    n_batches = 400 if quick else 2000
+    pools = {n: from_arrays(X, y, n_streams=n) for n in (10, 1000, 100_000)}
+    runs = {n: draining(StochasticMux(pool, 8, 16, random_state=0), n_batches) for n, pool in pools.items()}
+    for n in (1000, 100_000):
+        yield compare(
+            f"{n} streams / 10 streams, time per row",
+            runs[n],
+            runs[10],
+            bar="<=1.3",
+            work=WORK,
+            n_ours=n_batches * BATCH,
+        )
+    began = time.perf_counter()
+    StochasticMux(pools[100_000], 8, 16, random_state=0)._start(None, (0,)).take(BATCH)
+    seconds = time.perf_counter() - began
+    yield Row(
+        "first batch of 100000 streams", seconds, seconds, seconds, "<=0.5 s", seconds, 0.0, "s", "From the call."
+    )
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    pool = from_arrays(X, y, n_streams=100_000)
+    iterator = StochasticMux(pool, 8, 16, random_state=0)._start(None, (0,))
+    iterator.take(BATCH)
+    each = (tracemalloc.get_traced_memory()[0] - before) / 100_000
+    tracemalloc.stop()
+    yield Row(
+        "bytes of an idle stream", each, each, each, "<=1000", each, 0.0, "bytes", "Pool and running mux of 100000."
+    )
+    small = X[:100_000], y[:100_000]
+    nested = [StochasticMux(from_arrays(small[0], small[1], n_streams=1000), 8, 16) for _ in range(100)]
+    deep = StochasticMux(nested, 8, 16, random_state=0)
+    flat = StochasticMux(pools[100_000], 8, 16, random_state=0)
+
+    def take_items(mux: StochasticMux, n: int) -> None:
+        iterator = mux._start(None, (0,))
+        for _ in range(n):
+            next(iterator)
+        iterator.close()
+
+    yield compare(
+        "nested 100 x 1000 / flat 100000, per sample",
+        lambda: take_items(deep, 20_000),
+        lambda: take_items(flat, 20_000),
+        bar="<=1.3",
+        work="20 000 samples one by one; each visit of a nested mux starts it afresh.",
+        n_ours=20_000,
+        repeats=3,
+    )
+    names = "sklearn.base,sklearn.metrics,sklearn.neural_network,sklearn.decomposition,sklearn.utils.metadata_routing"
+
+    def importing(modules: str) -> None:
+        subprocess.run([sys.executable, "-c", f"import {modules}"], check=True)
+
+    yield compare(
+        "import streamlearn / import its scikit-learn modules",
+        lambda: importing("streamlearn"),
+        lambda: importing(names),
+        bar="<=1.1",
+        work="Whole processes.",
+        unit="s",
+        scale=1.0,
+        repeats=5,
+    )

@@ -160,7 +160,9 @@ class MuxIterator:
     def _first(self, slot: int) -> Any:
         """Open the stream of a visit as late as possible: when its first item is due."""
         stream = self._holder[slot]
-        iterator = self._paused.pop(stream, None) or self._shared.get(stream)
+        iterator = self._paused.pop(stream, None)
+        if iterator is None:
+            iterator = self._shared.get(stream)
         if iterator is None:
             streamer = self._streams[stream]
             visit = self._visits[stream] = self._visits.get(stream, -1) + 1

@@ -7,7 +7,8 @@ In the order in which data flows:
 - muxes, streams that interleave a pool: :func:`mux`, :class:`StochasticMux`, :class:`ShuffledMux`,
   :class:`RoundRobinMux`, :class:`ChainMux`;
 - learning: :class:`StreamLearner` takes a stream batch by batch; :class:`StreamingEstimator` is a scikit-learn estimator
-  that builds the mux itself, from arrays, a pool, or the streams of a :class:`StreamFactory`.
+  that builds the mux itself, from arrays, a pool, or the streams of a :class:`StreamFactory`;
+- scoring: :func:`stream_scorer` makes any scikit-learn score work on held-out streams.
 """
 
 from importlib.metadata import PackageNotFoundError, version
@@ -17,6 +18,7 @@ from ._factory import StreamFactory
 from ._learner import StreamLearner
 from ._mux import ChainMux, RoundRobinMux, ShuffledMux, StochasticMux, mux
 from ._pool import StreamPool, from_arrays
+from ._scoring import stream_scorer
 from ._streamer import Streamer, streamable
 
 try:
@@ -36,5 +38,6 @@ __all__ = [
     "StreamingEstimator",
     "from_arrays",
     "mux",
+    "stream_scorer",
     "streamable",
 ]

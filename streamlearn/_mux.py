@@ -447,7 +447,7 @@ def mux(
     check_max_batches(n_samples, "n_samples")
     mode = "with_replacement" if with_replacement else "single_active" if revive else "once"
     pool = streams
-    if not isinstance(streams, StochasticMux) and not hasattr(streams, "names"):
+    if not hasattr(streams, "names"):
         pool = [_SinglePass(stream) if isinstance(stream, Iterator) else stream for stream in _listed(streams)]
     stream = StochasticMux(
         pool,
@@ -460,6 +460,9 @@ def mux(
         random_state=random_state,
     )
     return stream.generate(n_samples)
+
+
+mux._counts_visits = True  # type: ignore[attr-defined]  # of Streamer(mux, ..., random_state=seed)
 
 
 def _listed(streams: Any) -> Sequence:

@@ -12,7 +12,7 @@ import numbers
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, cast
 
-from ._random import fresh_seed, generator, mix, small_seed
+from ._random import fresh_seed, generator, mix, seed_from, small_seed
 
 _SEED_PARAMETERS = ("random_state", "rng")
 
@@ -176,7 +176,7 @@ class Streamer:
             own = fresh_seed() if seed is None else mix(seed, *visit)
             made = self._streamer(*self._args, **self._kwargs, **_seed_arguments(self._seed_parameters, own))
         else:
-            made = self._streamer(*self._args, **self._kwargs)
+            made = self._streamer(*self._args, **self._with_visit(visit))
         if isinstance(made, Streamer):
             return made._start(seed, visit)
         if not isinstance(made, Iterable):
@@ -191,6 +191,13 @@ class Streamer:
     def _joint_reader(cls, streams: Sequence[Streamer], seed: int) -> Any:
         """Return an object that reads blocks of samples from all of ``streams`` at once, or None: they cannot."""
         return None
+
+    def _with_visit(self, visit: tuple[int, ...]) -> dict[str, Any]:
+        """Keyword arguments; the seed that a mux was given is combined with the number of the visit, if not the first."""
+        state = self._kwargs.get("random_state")
+        if state is None or not any(visit) or not getattr(self._streamer, "_counts_visits", False):
+            return self._kwargs
+        return {**self._kwargs, "random_state": small_seed(mix(seed_from(state) or 0, *visit))}
 
     def __copy__(self) -> Streamer:
         return self

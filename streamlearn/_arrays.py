@@ -30,7 +30,37 @@ class Table:
         return {name: take_rows(values, rows) for name, values in self.columns.items()}
 
 
-class ArrayStream(Streamer):
+class SampleStream(Streamer):
+    """A stream whose unit is one sample, of a known number of them, that can give many at once."""
+
+    _one_cursor = True
+
+    def _column(self, name: str) -> Any:
+        """Values of one column, in the order in which they lie, or None."""
+        raise NotImplementedError
+
+    def _in_order(self, n: int) -> Iterator[dict[str, Any]]:
+        """Yield batches of at most ``n`` samples, in the order in which they lie."""
+        raise NotImplementedError
+
+    def _start(self, seed: int | None, visit: tuple[int, ...]) -> Iterator:
+        return self._samples(seed, visit, self._n_samples)
+
+    def _start_endless(self, seed: int | None, visit: tuple[int, ...]) -> Iterator:
+        return self._samples(seed, visit, None)
+
+    def _samples(self, seed: int | None, visit: tuple[int, ...], n_samples: int | None) -> Iterator:
+        reader = self._joint_reader([self], fresh_seed() if seed is None else mix(seed, *visit))
+        left = n_samples
+        while left != 0 and self._n_samples:
+            n = _SAMPLES_AHEAD if left is None else min(left, _SAMPLES_AHEAD)
+            chunk = reader.read(np.zeros(n, np.intp))
+            for i in range(n):
+                yield reader.sample(reader.slice(chunk, i, i + 1))
+            left = None if left is None else left - n
+
+
+class ArrayStream(SampleStream):
     """A stream of the samples in a range of the rows of a table.
 
     Parameters
@@ -43,8 +73,6 @@ class ArrayStream(Streamer):
     shuffle : bool, default=True
         Whether each pass has an order of its own.
     """
-
-    _one_cursor = True
 
     def __init__(
         self, table: Table, start: int, stop: int, order: np.ndarray | None = None, shuffle: bool = True
@@ -71,31 +99,16 @@ class ArrayStream(Streamer):
         rows = self._rows()
         return slice_rows(values, rows.start, rows.stop) if isinstance(rows, slice) else take_rows(values, rows)
 
-    def _start(self, seed: int | None, visit: tuple[int, ...]) -> Iterator:
-        return self._samples(seed, visit, self._n_samples)
-
-    def _start_endless(self, seed: int | None, visit: tuple[int, ...]) -> Iterator:
-        return self._samples(seed, visit, None)
-
-    def _samples(self, seed: int | None, visit: tuple[int, ...], n_samples: int | None) -> Iterator:
-        reader = self._joint_reader([self], fresh_seed() if seed is None else mix(seed, *visit))
-        left = n_samples
-        while left != 0 and self._n_samples:
-            n = _SAMPLES_AHEAD if left is None else min(left, _SAMPLES_AHEAD)
-            chunk = reader.read(np.zeros(n, np.intp))
-            for i in range(n):
-                yield reader.sample(reader.slice(chunk, i, i + 1))
-            left = None if left is None else left - n
+    def _in_order(self, n: int) -> Iterator[dict[str, Any]]:
+        columns = {name: self._column(name) for name in self._table.columns}
+        for start in range(0, self._n_samples, n):
+            stop = min(start + n, self._n_samples)
+            yield {name: slice_rows(values, start, stop) for name, values in columns.items()}
 
     @classmethod
     def _joint_reader(cls, streams: Sequence[Streamer], seed: int) -> Any:
         tables = list({id(stream._table): stream._table for stream in streams}.values())  # type: ignore[attr-defined]
-        shared = set.intersection(*(set(table.columns) for table in tables))
-        if any(set(table.columns) != shared for table in tables):
-            raise ValueError(
-                "the streams of a pool must have the same parts: some have "
-                f"{sorted(set.union(*(set(table.columns) for table in tables)) - shared)} and others have not."
-            )
+        check_parts([table.columns for table in tables])
         return ArrayReader(streams, tables, seed)
 
     def __repr__(self) -> str:
@@ -103,33 +116,42 @@ class ArrayStream(Streamer):
         return f"<{type(self).__name__}: {self._n_samples} samples ({parts})>"
 
 
-class ArrayReader:
-    """Reads blocks of samples from many array streams, each with one cursor over an order shuffled for each of its passes.
+def check_parts(columns: Sequence[Any]) -> None:
+    """Refuse streams of which some have ``y`` or ``sample_weight`` and others have not."""
+    shared = set.intersection(*map(set, columns))
+    if any(set(names) != shared for names in columns):
+        raise ValueError(
+            "the streams of a pool must have the same parts: some have "
+            f"{sorted(set.union(*map(set, columns)) - shared)} and others have not."
+        )
 
-    No order is kept: the row at a place of a pass is computed (:func:`permute`), so that an idle stream costs its cursor.
+
+class Reader:
+    """Reads blocks of samples from many streams, each with one cursor over an order shuffled for each of its passes.
+
+    No order is kept: the row at a place of a pass is computed (:func:`permute`), so that an idle stream costs its cursor. A
+    subclass knows where the samples lie.
+
+    Parameters
+    ----------
+    sizes : ndarray of shape (n_streams,)
+        Samples of each stream.
+    shuffled : ndarray of shape (n_streams,)
+        Whether each pass of a stream has an order of its own.
+    seed : int
     """
 
-    def __init__(self, streams: Sequence[Any], tables: list[Table], seed: int) -> None:
-        n = len(streams)
-        self._tables = tables
-        self._table_of = np.zeros(n, np.int16 if len(tables) < 2**15 else np.int32)
-        if len(tables) > 1:
-            number = {id(table): i for i, table in enumerate(tables)}
-            self._table_of[:] = [number[id(stream._table)] for stream in streams]
-        ranges = np.array([stream._range for stream in streams], np.int64).reshape(n, 2)
-        self._starts, self._sizes = ranges[:, 0], ranges[:, 1] - ranges[:, 0]
-        if self._sizes.max(initial=0) >= 2**32:
-            raise ValueError(f"a stream may hold at most 2**32 - 1 samples, got {self._sizes.max()}.")
-        self._orders: list[np.ndarray | None] = [None] * len(tables)
-        for i, stream in zip(self._table_of.tolist(), streams, strict=True):
-            self._orders[i] = stream._order
-        self._shuffled = np.fromiter((stream._shuffle for stream in streams), bool, n)
-        self._keys = mix_array(seed, np.arange(n))
-        self._places = np.zeros(n, np.int64)  # in the pass under way
-        self._passes = np.zeros(n, np.int64)
+    row_bytes = 1  # about how many bytes a sample has
+
+    def __init__(self, sizes: np.ndarray, shuffled: np.ndarray, seed: int) -> None:
+        if sizes.max(initial=0) >= 2**32:
+            raise ValueError(f"a stream may hold at most 2**32 - 1 samples, got {sizes.max()}.")
+        self._sizes = sizes
+        self._shuffled = shuffled
+        self._keys = mix_array(seed, np.arange(len(sizes)))
+        self._places = np.zeros(len(sizes), np.int64)  # in the pass under way
+        self._passes = np.zeros(len(sizes), np.int64)
         self._buffers: dict[str, np.ndarray] = {}
-        self._sliceable = all(isinstance(values, np.ndarray) for table in tables for values in table.columns.values())
-        self.row_bytes = max((sum(map(row_bytes, table.columns.values())) for table in tables), default=1)
 
     def read(self, streams: np.ndarray) -> dict[str, Any]:
         """Return a batch with the next sample of each of the streams, in this order."""
@@ -174,59 +196,40 @@ class ArrayReader:
                 _put_in_time(place, who, order, present[torn])
             size = self._sizes[who]
             number, place = np.divmod(place, size)
-        rows = self._shuffle(place, who, number, present) + self._starts[who]
+        where = self._find(place, who, number, present, order)
         self._passes[present] += totals // sizes
         self._places[present] = totals % sizes
         who_in_time = np.empty_like(who)
         who_in_time[order] = who
-        if len(self._tables) > 1:
-            return self._by_table(rows, who, order), who_in_time
-        in_time = np.empty_like(rows)
-        in_time[order] = rows if self._orders[0] is None else self._orders[0][rows]
-        return in_time, who_in_time
+        return where, who_in_time
 
-    def _by_table(self, rows: np.ndarray, who: np.ndarray, order: np.ndarray) -> tuple[np.ndarray, list[Any]]:
-        """Return the place of each sample in time when they lie table by table, and ``(table, rows, start, stop)`` of each."""
-        tables = self._table_of[who]
-        by_table = np.argsort(tables, kind="stable")
-        rows = rows[by_table]
-        back = np.empty_like(order)
-        back[order[by_table]] = np.arange(len(order))
-        cuts = np.searchsorted(tables[by_table], np.arange(len(self._tables) + 1)).tolist()
-        parts = []
-        for i, (start, stop) in enumerate(itertools.pairwise(cuts)):
-            if stop > start:
-                lying, part = self._orders[i], rows[start:stop]
-                parts.append((self._tables[i].columns, part if lying is None else lying[part], start, stop))
-        return back, parts
+    def _find(
+        self, place: np.ndarray, who: np.ndarray, number: np.ndarray | None, present: np.ndarray, order: np.ndarray
+    ) -> Any:
+        """Return what :meth:`gather` takes.
 
-    def _shuffle(
-        self, place: np.ndarray, who: np.ndarray, number: np.ndarray | None, present: np.ndarray
-    ) -> np.ndarray:
-        """Return the rows, within each stream, that stand at these places of the pass under way, or ``number`` later."""
-        shuffled = self._shuffled[present]
-        if not shuffled.any():
-            return place
-        if number is None:
-            keys = mix32(self._keys ^ _pass_key(self._passes)) if len(self._keys) <= len(who) else None
-            key = keys[who] if keys is not None else mix32(self._keys[who] ^ _pass_key(self._passes[who]))
-        else:
-            key = mix32(self._keys[who] ^ _pass_key(self._passes[who] + number))
-        sizes = self._sizes[present]
-        moved = permute(place, sizes[:1] if (sizes == sizes[0]).all() else self._sizes[who], key)
-        return moved if shuffled.all() else np.where(self._shuffled[who], moved, place)
+        Parameters
+        ----------
+        place, who : ndarrays of shape (n_samples,)
+            Place of each sample in a pass over its stream, and the stream.
+        number : ndarray of shape (n_samples,) or None
+            Which pass: that under way, or this many later. None: that under way for all.
+        present : ndarray of shape (n_present,)
+            The streams, sorted.
+        order : ndarray of shape (n_samples,)
+            Place of each sample in time.
+        """
+        raise NotImplementedError
 
     def gather(self, where: Any) -> dict[str, Any]:
         """Return the batch of the samples that were located, in time."""
-        if isinstance(where, np.ndarray):
-            return self._tables[0].gather(where)
-        back, parts = where
-        return {name: self._gather_column(name, parts, back) for name in self._tables[0].columns}
+        raise NotImplementedError
 
-    def _gather_column(
-        self, name: str, parts: list[tuple[dict[str, Any], np.ndarray, int, int]], back: np.ndarray
-    ) -> Any:
-        """Gather from each table into a buffer, then bring the rows into their order in time."""
+    def gather_column(self, name: str, parts: list[tuple[Any, np.ndarray, int, int]], back: np.ndarray) -> Any:
+        """Gather one column from ``(columns, rows, start, stop)`` of each table, and bring the rows into their order in time.
+
+        They are gathered into a buffer from ``start`` to ``stop``; row ``i`` in time is the one at ``back[i]`` there.
+        """
         values = [columns[name] for columns, *_ in parts]
         kinds = {
             (type(value), value.dtype, value.shape[1:]) if isinstance(value, np.ndarray) else None for value in values
@@ -250,9 +253,10 @@ class ArrayReader:
         return buffer.take(back, axis=0)
 
     def slice(self, batch: dict[str, Any], start: int, stop: int) -> dict[str, Any]:
-        if self._sliceable:
-            return {name: values[start:stop] for name, values in batch.items()}
-        return {name: slice_rows(values, start, stop) for name, values in batch.items()}
+        return {
+            name: values[start:stop] if isinstance(values, np.ndarray) else slice_rows(values, start, stop)
+            for name, values in batch.items()
+        }
 
     def join(self, batches: list[dict[str, Any]]) -> dict[str, Any]:
         return {name: concat_rows([batch[name] for batch in batches]) for name in batches[0]}
@@ -265,7 +269,92 @@ class ArrayReader:
         return {name: values[0] if isinstance(values, np.ndarray) else values for name, values in batch.items()}
 
 
-def _pass_key(number: np.ndarray) -> np.ndarray:
+class ArrayReader(Reader):
+    """Reads blocks of samples from many array streams."""
+
+    def __init__(self, streams: Sequence[Any], tables: list[Table], seed: int) -> None:
+        n = len(streams)
+        self._tables = tables
+        self._table_of = np.zeros(n, np.int16 if len(tables) < 2**15 else np.int32)
+        if len(tables) > 1:
+            number = {id(table): i for i, table in enumerate(tables)}
+            self._table_of[:] = [number[id(stream._table)] for stream in streams]
+        ranges = np.array([stream._range for stream in streams], np.int64).reshape(n, 2)
+        shuffled = np.fromiter((stream._shuffle for stream in streams), bool, n)
+        super().__init__(ranges[:, 1] - ranges[:, 0], shuffled, seed)
+        self._starts = ranges[:, 0]
+        self._orders: list[np.ndarray | None] = [None] * len(tables)
+        for i, stream in zip(self._table_of.tolist(), streams, strict=True):
+            self._orders[i] = stream._order
+        self._sliceable = all(isinstance(values, np.ndarray) for table in tables for values in table.columns.values())
+        self.row_bytes = max((sum(map(row_bytes, table.columns.values())) for table in tables), default=1)
+
+    def _find(
+        self, place: np.ndarray, who: np.ndarray, number: np.ndarray | None, present: np.ndarray, order: np.ndarray
+    ) -> Any:
+        """Return the rows in time, or, of several tables, the samples' places in time and ``(table, rows, start, stop)``."""
+        rows = self._shuffle(place, who, number, present) + self._starts[who]
+        if len(self._tables) == 1:
+            in_time = np.empty_like(rows)
+            in_time[order] = rows if self._orders[0] is None else self._orders[0][rows]
+            return in_time
+        rows, back, cuts = by_table(self._table_of[who], len(self._tables), rows, order)
+        parts = []
+        for i, (start, stop) in enumerate(itertools.pairwise(cuts)):
+            if stop > start:
+                lying, part = self._orders[i], rows[start:stop]
+                parts.append((self._tables[i].columns, part if lying is None else lying[part], start, stop))
+        return back, parts
+
+    def _shuffle(
+        self, place: np.ndarray, who: np.ndarray, number: np.ndarray | None, present: np.ndarray
+    ) -> np.ndarray:
+        """Return the rows, within each stream, that stand at these places of the pass under way, or ``number`` later."""
+        shuffled = self._shuffled[present]
+        if not shuffled.any():
+            return place
+        if number is None:
+            keys = mix32(self._keys ^ pass_key(self._passes)) if len(self._keys) <= len(who) else None
+            key = keys[who] if keys is not None else mix32(self._keys[who] ^ pass_key(self._passes[who]))
+        else:
+            key = mix32(self._keys[who] ^ pass_key(self._passes[who] + number))
+        sizes = self._sizes[present]
+        moved = permute(place, sizes[:1] if (sizes == sizes[0]).all() else self._sizes[who], key)
+        return moved if shuffled.all() else np.where(self._shuffled[who], moved, place)
+
+    def gather(self, where: Any) -> dict[str, Any]:
+        if isinstance(where, np.ndarray):
+            return self._tables[0].gather(where)
+        back, parts = where
+        return {name: self.gather_column(name, parts, back) for name in self._tables[0].columns}
+
+    def slice(self, batch: dict[str, Any], start: int, stop: int) -> dict[str, Any]:
+        if self._sliceable:
+            return {name: values[start:stop] for name, values in batch.items()}
+        return super().slice(batch, start, stop)
+
+
+def by_table(
+    tables: np.ndarray, n_tables: int, rows: np.ndarray, order: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, list[int]]:
+    """Sort samples by the table in which they lie.
+
+    Returns
+    -------
+    rows : ndarray of shape (n_samples,)
+        Table by table.
+    back : ndarray of shape (n_samples,)
+        Where the sample that is due at each time stands among them.
+    cuts : list of int, of length n_tables + 1
+        Where each table begins among them.
+    """
+    by = np.argsort(tables, kind="stable")
+    back = np.empty_like(order)
+    back[order[by]] = np.arange(len(order))
+    return rows[by], back, np.searchsorted(tables[by], np.arange(n_tables + 1)).tolist()
+
+
+def pass_key(number: np.ndarray) -> np.ndarray:
     return number.astype(np.uint32) * np.uint32(0x9E3779B1)
 
 

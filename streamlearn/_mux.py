@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -148,9 +149,9 @@ class StochasticMux(BaseMux):
     >>> streams = [Streamer("a" * 100), Streamer("b" * 100), Streamer("c" * 100)]
     >>> stream = StochasticMux(streams, n_active=2, lam=4, random_state=0)
     >>> "".join(stream.generate(max_batches=20))
-    'cacacabbbcbcaccaaccc'
+    'aaaccaacccbbabbacacc'
     >>> "".join(stream.generate(max_batches=20))  # another pass, another order
-    'baabbabbbbbbabaababb'
+    'cccccccccccccacaacca'
     """
 
     def __init__(
@@ -353,12 +354,13 @@ class ChainMux(BaseMux):
         parent = self._own_seed if self._own_seed is not None else seed
         own = fresh_seed() if parent is None else mix(parent, *visit)
         current: dict[int, Streamer] = {}
-        policy = Chain(lambda: self._ask(current), self._mode == "cycle")
+        cycles = itertools.count()
+        policy = Chain(lambda: self._ask(current, mix(own, 3), (*visit, next(cycles))), self._mode == "cycle")
         return MuxIterator(current, policy, mix(own, 2), visit, None)
 
-    def _ask(self, current: dict[int, Streamer]) -> Iterator[tuple[int, int]]:
+    def _ask(self, current: dict[int, Streamer], seed: int, cycle: tuple[int, ...]) -> Iterator[tuple[int, int]]:
         """Ask the generator function for streams, keeping only the one that is due."""
-        for position, stream in enumerate(self._streams()):
+        for position, stream in enumerate(Streamer(self._streams)._start(seed, cycle)):
             streamer = as_streamer(stream, f"stream {position} of {function_name(self._streams)}")
             current.clear()
             current[position] = streamer
@@ -439,7 +441,7 @@ def mux(
     --------
     >>> from streamlearn import Streamer, mux
     >>> "".join(mux([iter("aaaa"), "bb", "cc"], 12, 2, lam=2, random_state=0))
-    'cccaccbcccbb'
+    'acbbccbbbaab'
     >>> stream = Streamer(mux, ["aaaa", "bb", "cc"], 6, 2, lam=2)
     >>> len(list(stream)), len(list(stream))
     (6, 6)

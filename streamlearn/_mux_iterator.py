@@ -121,8 +121,14 @@ class MuxIterator:
         opened = [*self._iterators, *self._paused.values(), *self._shared.values()]
         self._iterators = [None] * len(self._iterators)
         self._paused, self._shared = {}, {}
+        errors = []
         for iterator in opened:
-            close(iterator)
+            try:
+                close(iterator)
+            except Exception as error:  # the others must be closed as well
+                errors.append(error)
+        if errors:
+            raise errors[0]
 
     def _replace(self, slot: int, exhausted: bool) -> bool:
         """End the visit in a slot and begin another; False if the slot has died."""
@@ -328,6 +334,7 @@ class MuxIterator:
         turns = dict(zip(present.tolist(), np.split(order, starts[1:]), strict=True))
         used = dict.fromkeys(turns, 0)
         runs: dict[int, tuple[list[int], list[int]]] = {slot: ([], []) for slot in turns}
+        activate, release = self._policy.activate, self._policy.release
         ends: list[tuple[int, int]] = []
         for slot, turn in turns.items():
             if holder[slot] < 0 and not self._replace(slot, exhausted=False):
@@ -341,11 +348,19 @@ class MuxIterator:
             streams.append(holder[slot])
             lengths.append(left[slot])
             used[slot] += left[slot]
-            left[slot] = 0
-            alive = self._replace(slot, exhausted=False)
-            place = used[slot] + left[slot] - 1
+            # what _replace does, without iterators to close: this loop runs once for each visit
+            release(slot, holder[slot], self._planned[slot], False)
+            visit = activate(slot)
+            if visit is None:
+                self._policy.bury(slot)
+                holder[slot] = -1
+                heapq.heappop(ends)
+                continue
+            holder[slot], n = visit
+            self._planned[slot] = left[slot] = n
+            place = used[slot] + n - 1
             turn = turns[slot]
-            if alive and place < len(turn):
+            if place < len(turn):
                 heapq.heapreplace(ends, (int(turn[place]), slot))
             else:
                 heapq.heappop(ends)

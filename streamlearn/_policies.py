@@ -20,7 +20,7 @@ from ._visits import (
     inclusion_probabilities,
 )
 
-_BUFFER = 64
+_BUFFER = 256
 _TRIES = 32
 _NONE: frozenset[int] = frozenset()
 
@@ -347,7 +347,9 @@ class Ending(_Stochastic):
     def __init__(self, *args: Any, again: bool) -> None:
         super().__init__(*args)
         self.again = again
-        self._remaining: dict[int, int] = {}
+        # lists: a visit looks up single elements, which is slow in arrays
+        self._weight = self.weights.tolist()
+        self._remaining = self.sizes.tolist()  # -1: not known
         waiting = np.flatnonzero(self.weights > 0)
         keys = self.rng.standard_exponential(len(waiting)) / self.weights[waiting]
         order = np.argsort(keys, kind="stable")
@@ -360,23 +362,20 @@ class Ending(_Stochastic):
             return None
         self._now, stream = heapq.heappop(self._heap)
         self.hold(slot, stream)
-        n = self.next_length()
-        if self.sizes[stream] >= 0:
-            n = min(n, self._remaining.get(stream, int(self.sizes[stream])))
-        return stream, n
+        n, remaining = self.next_length(), self._remaining[stream]
+        return stream, n if n < remaining or remaining < 0 else remaining
 
     def release(self, slot: int, stream: int, n_items: int, exhausted: bool) -> bool:
         if not self.again or exhausted:
             return False
-        if self.sizes[stream] >= 0:
-            left = self._remaining.get(stream, int(self.sizes[stream])) - n_items
-            if left == 0:
-                self._remaining.pop(stream, None)
+        remaining = self._remaining[stream]
+        if remaining >= 0:
+            self._remaining[stream] = remaining - n_items
+            if remaining == n_items:
                 return False
-            self._remaining[stream] = left
         if not self._gaps:
             self._gaps = self.rng.standard_exponential(_BUFFER).tolist()
-        heapq.heappush(self._heap, (self._now + self._gaps.pop() / self.weights[stream], stream))
+        heapq.heappush(self._heap, (self._now + self._gaps.pop() / self._weight[stream], stream))
         return True
 
 

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.base import BaseEstimator, MetaEstimatorMixin
 from sklearn.metrics import check_scoring, get_scorer_names
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.neural_network import BernoulliRBM
 from sklearn.utils import check_random_state, get_tags
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
@@ -649,6 +650,8 @@ class StreamingEstimator(MetaEstimatorMixin, BaseEstimator):
     def __sklearn_tags__(self) -> Any:
         tags = copy.deepcopy(get_tags(self.estimator))
         tags.array_api_support = False  # batches are NumPy arrays
+        if isinstance(self.estimator, OneVsRestClassifier):
+            tags.target_tags.multi_output = False  # its fit takes many labels at once, its partial_fit does not
         if isinstance(self.estimator, BernoulliRBM):
             # It samples, in float64, at each call of partial_fit and does not say so.
             tags.non_deterministic = True

@@ -113,11 +113,13 @@ def _from_factory(owner: Any, X: Any, y: Any, sample_weight: Any, classes: Any) 
     factory = owner.streams
     if X is None and y is not None:
         raise ValueError("y is given without X: streams= is called with both, or with neither.")
-    if X is not None and not is_pool(X) and hasattr(X, "__len__"):
-        # checked as any estimator would, so that errors and n_features_in_ are the usual ones; the factory gets X as it is
-        _, y_checked, _ = validated_arrays(owner, X, y, None)
-    else:
-        y_checked = y
+    labels = None
+    if (hasattr(X, "__len__") or hasattr(X, "__array__")) and not is_pool(X):
+        # checked as any estimator would, so that errors and n_features_in_ are the usual ones; the factory gets arrays and
+        # frames as they are, and arrays for what is neither
+        X_checked, labels, _ = validated_arrays(owner, X, y, None)
+        X = X if hasattr(X, "shape") else X_checked
+        y = y if hasattr(y, "shape") else labels
     if callable(factory) and not isinstance(factory, (Streamer, StreamPool)):
         arguments = () if X is None else (X, y)
         weights = {}
@@ -139,7 +141,6 @@ def _from_factory(owner: Any, X: Any, y: Any, sample_weight: Any, classes: Any) 
         if not made:
             raise ValueError(f"streams={function_name(factory)} returned no stream.")
         made = StreamPool(made)
-    labels = None if y_checked is None or is_pool(X) else np.asarray(y_checked)
     return Source(made, _classes(owner, made, labels, classes))
 
 
@@ -165,7 +166,7 @@ def _classes(owner: Any, pool: StreamPool, y: np.ndarray | None, classes: Any) -
 def validated_arrays(owner: Any, X: Any, y: Any, sample_weight: Any, reset: bool = True) -> tuple[Any, Any, Any]:
     """Check and convert arrays once, as the estimator inside would at each call."""
     inner = owner.estimator
-    tags = get_tags(inner)
+    tags = get_tags(owner)
     if tags.input_tags.string or (tags.input_tags.categorical and not tags.input_tags.two_d_array):
         return X, y, sample_weight
     regressor = is_regressor(inner)

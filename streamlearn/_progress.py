@@ -100,12 +100,9 @@ def _hinge(estimator: Any, X: Any, y: Any, sample_weight: Any) -> float | None:
     if hasattr(estimator, "estimators_") and not hasattr(estimator, "decision_function"):  # one for each output
         losses = [_hinge(part, X, y[:, i], sample_weight) for i, part in enumerate(estimator.estimators_)]
         return sum(loss for loss in losses if loss is not None) / len(losses) if None not in losses else None
-    if not hasattr(estimator, "decision_function"):
+    if not hasattr(estimator, "decision_function") or len(estimator.classes_) < 2:
         return None
     decision = estimator.decision_function(X)
-    if decision.ndim == 1:
-        positive = y == estimator.classes_[1]
-    else:
-        positive = y == 1 if y.ndim == 2 else y[:, None] == estimator.classes_
+    positive = y == estimator.classes_[1] if decision.ndim == 1 else y[:, None] == estimator.classes_
     loss = np.maximum(0.0, 1.0 - np.where(positive, 1.0, -1.0) * decision)
     return float(np.average(loss, axis=0, weights=sample_weight).mean())

@@ -89,7 +89,7 @@ def training_loss(estimator: Any, X: Any, y: Any, sample_weight: Any) -> float |
 def _variance(y: Any, sample_weight: Any) -> float:
     y = np.asarray(y, np.float64)
     centered = y - np.average(y, axis=0, weights=sample_weight)
-    return max(float(np.average(centered**2, axis=0, weights=sample_weight).mean()), 1e-300)
+    return float(np.average(centered**2, axis=0, weights=sample_weight).mean()) or 1.0
 
 
 def _hinge(estimator: Any, X: Any, y: Any, sample_weight: Any) -> float | None:

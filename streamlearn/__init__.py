@@ -4,6 +4,7 @@ In the order in which data flows:
 
 - streams: :class:`Streamer`, a restartable source of items, and :func:`streamable`, which makes functions return them;
 - pools: :class:`StreamPool`, streams with weights and names, and :func:`from_arrays`, which makes one from arrays;
+- pools of what does not fit in memory, read block by block: :func:`from_parquet`;
 - muxes, streams that interleave a pool: :func:`mux`, :class:`StochasticMux`, :class:`ShuffledMux`,
   :class:`RoundRobinMux`, :class:`ChainMux`;
 - learning: :class:`StreamLearner` takes a stream batch by batch; :class:`StreamingEstimator` is a scikit-learn estimator
@@ -17,6 +18,7 @@ from ._estimator import StreamingEstimator
 from ._factory import StreamFactory
 from ._learner import StreamLearner
 from ._mux import ChainMux, RoundRobinMux, ShuffledMux, StochasticMux, mux
+from ._parquet import from_parquet
 from ._pool import StreamPool, from_arrays
 from ._scoring import stream_scorer
 from ._streamer import Streamer, streamable
@@ -37,6 +39,7 @@ __all__ = [
     "Streamer",
     "StreamingEstimator",
     "from_arrays",
+    "from_parquet",
     "mux",
     "stream_scorer",
     "streamable",

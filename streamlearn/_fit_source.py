@@ -14,7 +14,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
 from . import _inner
-from ._arrays import ArrayStream
+from ._arrays import SampleStream
 from ._pool import StreamPool, from_arrays
 from ._sklearn import check_sample_weight
 from ._streamer import Streamer, function_name
@@ -145,13 +145,13 @@ def _from_factory(owner: Any, X: Any, y: Any, sample_weight: Any, classes: Any) 
 
 
 def _classes(owner: Any, pool: StreamPool, y: np.ndarray | None, classes: Any) -> Any:
-    """Labels for a classifier: as given, of ``y``, or of the tables of array streams."""
+    """Labels for a classifier: as given, of ``y``, or of the targets of streams of samples."""
     inner = owner.estimator
     if classes is not None or not _inner.needs_classes(inner):
         return classes
     if y is not None:
         return _inner.classes_of(inner, y)
-    targets = [stream._column("y") if isinstance(stream, ArrayStream) else None for stream in pool]
+    targets = [stream._column("y") if isinstance(stream, SampleStream) else None for stream in pool]
     known = [target for target in targets if target is not None]
     if len(known) == len(targets):
         return _inner.classes_of(inner, np.concatenate(known))

@@ -10,11 +10,11 @@ from scipy import sparse
 from sklearn.base import is_classifier, is_regressor
 from sklearn.metrics import accuracy_score, r2_score
 
-from ._arrays import ArrayStream
+from ._arrays import SampleStream
 from ._batch import Batch
 from ._pool import StreamPool
 from ._random import mix
-from ._rows import concat_rows, n_rows, slice_rows
+from ._rows import concat_rows, n_rows
 from ._streamer import Streamer, close
 from ._training import batches
 
@@ -22,15 +22,10 @@ _ROWS = 4096
 
 
 def stream_batches(stream: Streamer, seed: int, rows: int = _ROWS) -> Iterator[Batch]:
-    """Yield one pass over a stream in batches; the samples of an array stream in the order in which they lie."""
-    if isinstance(stream, ArrayStream):
-        X = stream._column("X")
-        others = [stream._column("y"), stream._column("sample_weight")]
-        n = n_rows(X)
-        for start in range(0, n, rows):
-            stop = min(start + rows, n)
-            y, weight = (None if part is None else slice_rows(part, start, stop) for part in others)
-            yield Batch(slice_rows(X, start, stop), y, weight, stop - start)
+    """Yield one pass over a stream in batches; samples of arrays and files in the order in which they lie."""
+    if isinstance(stream, SampleStream):
+        for columns in stream._in_order(rows):
+            yield Batch(columns["X"], columns.get("y"), columns.get("sample_weight"), n_rows(columns["X"]))
         return
     iterator = stream._start(seed, (0,))
     try:

@@ -13,11 +13,13 @@ PACKAGE = Path(streamlearn.__file__).parent
 # From the bottom to the top: a module imports only from layers below its own.
 LAYERS = [
     {"_random", "_optional", "_rows", "_sklearn"},
-    {"_streamer", "_visits", "_ahead"},
+    {"_streamer", "_visits", "_ahead", "_prefetch", "_files"},
     {"_policies"},
-    {"_mux_iterator", "_arrays", "_batch"},
-    {"_mux"},
+    {"_mux_iterator", "_arrays", "_batch", "_columns"},
+    {"_mux", "_blocks"},
     {"_pool"},
+    {"_sources"},
+    {"_parquet"},
     {"_inner", "_progress", "_factory"},
     {"_training", "_learner"},
     {"_fit_source", "_outputs"},

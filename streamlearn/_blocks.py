@@ -1,0 +1,409 @@
+"""Streams of samples that lie in blocks: row groups, chunks, row ranges of a file.
+
+A block is read once and handed out sample by sample. Each pass over a stream visits its blocks in an order of its own, and
+its samples in an order of their own within a window of consecutive blocks, so that only windows need to be in memory.
+"""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections import OrderedDict
+from collections.abc import Hashable, Iterator, Sequence
+from concurrent.futures import Future
+from typing import Any
+
+import numpy as np
+
+from ._arrays import Reader, SampleStream, by_table, check_parts, pass_key
+from ._prefetch import Prefetcher
+from ._random import mix32, mix_array, permute
+from ._rows import concat_rows, is_frame, n_rows, row_bytes, slice_rows
+from ._streamer import Streamer
+
+CACHE_BYTES = 2**28
+# A mux plans as many samples at once as have 8 MB: here at most 16384, since the windows that they lie in are held meanwhile.
+_LEAST_ROW_BYTES = 512
+_READ_TOO_OFTEN = 4
+_FEW_READS = 32
+
+
+class BlockSource:
+    """What a block stream reads from: a small, constant, picklable description of where its blocks lie.
+
+    Attributes
+    ----------
+    name : str
+        For errors.
+    parts : tuple of str
+        Of ``X``, ``y`` and ``sample_weight``, those that blocks have.
+    row_bytes : int
+        About how many bytes a row has in memory.
+    """
+
+    name = ""
+    parts: tuple[str, ...] = ("X",)
+    row_bytes = 8
+
+    def rows(self) -> np.ndarray:
+        """Number of rows of each block; it may be found out at the first call."""
+        raise NotImplementedError
+
+    def read(self, block: int) -> dict[str, Any]:
+        """Read a block. Several threads may do so at once."""
+        raise NotImplementedError
+
+    def read_part(self, block: int, name: str) -> Any:
+        """Read one part of a block."""
+        return self.read(block)[name]
+
+    def identity(self, block: int) -> Hashable:
+        """Say which block it is, where several sources read the rows of one; None: no other source reads it."""
+        return None
+
+    def where(self, block: int) -> str:
+        """Say where a block lies, for errors."""
+        return f"block {block}"
+
+
+class BlockStream(SampleStream):
+    """A stream of the samples of a source, block by block.
+
+    Parameters
+    ----------
+    source : BlockSource
+    window : int, optional
+        Least number of rows within which samples are shuffled: whole blocks are put together until they have as many. None
+        (default): a block.
+    shuffle : bool, default=True
+        Whether each pass has an order of blocks and samples of its own.
+    prefetch : int, default=0
+        Number of threads that read blocks before they are due; the samples are the same for any number.
+    cache_bytes : int
+        Windows are kept while together they are not larger, beside those at hand.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from streamlearn._blocks import BlockSource, BlockStream
+    >>> class Squares(BlockSource):
+    ...     def rows(self):
+    ...         return np.array([2, 3])
+    ...     def read(self, block):
+    ...         return {"X": np.array([[0, 1], [4, 9, 16]][block])[:, None]}
+    >>> [int(item["X"][0]) for item in BlockStream(Squares(), shuffle=False)]
+    [0, 1, 4, 9, 16]
+    """
+
+    def __init__(
+        self,
+        source: BlockSource,
+        window: int | None = None,
+        shuffle: bool = True,
+        prefetch: int = 0,
+        cache_bytes: int = CACHE_BYTES,
+    ) -> None:
+        super().__init__(())
+        self._source = source
+        self._window = window
+        self._shuffle = shuffle
+        self._prefetch = prefetch
+        self._cache_bytes = cache_bytes
+
+    @property
+    def _n_samples(self) -> int:  # type: ignore[override]
+        return int(self._source.rows().sum())
+
+    def _blocks(self) -> list[int]:
+        return np.flatnonzero(self._source.rows()).tolist()
+
+    def _column(self, name: str) -> Any:
+        if name not in self._source.parts:
+            return None
+        parts = []
+        for block in self._blocks():
+            with _Note(self._source, block):
+                parts.append(self._source.read_part(block, name))
+        return concat_rows(parts) if parts else np.empty(0)
+
+    def _in_order(self, n: int) -> Iterator[dict[str, Any]]:
+        for block in self._blocks():
+            columns = read_block(self._source, block)
+            size = n_rows(columns["X"])
+            for start in range(0, size, n):
+                yield {name: slice_rows(values, start, min(start + n, size)) for name, values in columns.items()}
+
+    @classmethod
+    def _joint_reader(cls, streams: Sequence[Streamer], seed: int) -> Any:
+        check_parts(list({stream._source.parts for stream in streams}))  # type: ignore[attr-defined]
+        return BlockReader(streams, seed)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self._source.name} ({', '.join(self._source.parts)})>"
+
+
+class _Note:
+    """Adds to an error which stream it comes from."""
+
+    def __init__(self, source: BlockSource, block: int) -> None:
+        self._source = source
+        self._block = block
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        if error is not None:
+            error.add_note(f"raised by stream {self._source.name!r}, reading {self._source.where(self._block)}")
+
+
+def read_block(source: BlockSource, block: int) -> dict[str, Any]:
+    """Read a block, with errors that name the stream."""
+    with _Note(source, block):
+        columns = source.read(block)
+        expected = int(source.rows()[block])
+        for name, values in columns.items():
+            if n_rows(values) != expected:
+                raise ValueError(
+                    f"{name} has {n_rows(values)} rows where {expected} were counted before: the data has changed. "
+                    "Make the pool again."
+                )
+        return columns
+
+
+class _Window:
+    """Consecutive blocks of a pass over a stream, whose samples are mixed."""
+
+    __slots__ = ("blocks", "columns", "future", "given", "n_bytes", "n_pins", "size", "source")
+
+    def __init__(self, source: BlockSource, blocks: list[int], size: int) -> None:
+        self.source = source
+        self.blocks = blocks
+        self.size = size
+        self.given = 0  # samples that were located
+        self.n_pins = 0  # times that it was located and not gathered yet
+        self.n_bytes = 0
+        self.columns: dict[str, Any] | None = None
+        self.future: Future | None = None
+
+
+class _Layout:
+    """How the blocks of a pass over a stream are put together to windows.
+
+    Attributes
+    ----------
+    number : int
+        Of the pass.
+    order : ndarray of int
+        The blocks.
+    starts : ndarray of shape (n_windows + 1,)
+        Places in the pass at which windows begin, and its length.
+    cuts : ndarray of shape (n_windows + 1,)
+        The same among the blocks.
+    keys : ndarray of shape (n_windows,), uint32
+        For the permutation of each window.
+    """
+
+    __slots__ = ("cuts", "keys", "number", "order", "starts")
+
+    def __init__(self, rows: np.ndarray, window: int, key: np.ndarray, shuffle: bool, number: int) -> None:
+        self.number = number
+        blocks = np.flatnonzero(rows)
+        if shuffle and len(blocks) > 1:
+            blocks = blocks[permute(np.arange(len(blocks)), np.array([len(blocks)]), np.repeat(key, len(blocks)))]
+        ends = np.cumsum(rows[blocks])
+        cuts = np.arange(len(blocks) + 1)
+        if window > int(rows[blocks].min()):
+            at, closed = [0], 0
+            while at[-1] < len(blocks):
+                at.append(min(int(np.searchsorted(ends, closed + window)) + 1, len(blocks)))
+                closed = int(ends[at[-1] - 1])
+            cuts = np.array(at)
+        self.order, self.cuts = blocks, cuts
+        self.starts = np.append(0, ends)[cuts]
+        self.keys = mix_array(int(key[0]), np.arange(1, len(cuts)))
+
+
+class BlockReader(Reader):
+    """Reads samples from many block streams.
+
+    Windows are decoded when a sample of theirs is due, or before, in threads. One whose samples are all given is dropped at
+    once; others are kept for as long as the cache has room, the longest unused one leaving first.
+
+    One thread may locate while another one gathers.
+
+    Attributes
+    ----------
+    blocks_needed : int
+        Blocks of which a sample was due, once for each pass over their stream.
+    blocks_read : int
+        Blocks that were read: more, if blocks left the cache before they were given out.
+    """
+
+    def __init__(self, streams: Sequence[Any], seed: int) -> None:
+        n = len(streams)
+        sizes = np.fromiter((stream._n_samples for stream in streams), np.int64, n)
+        super().__init__(sizes, np.fromiter((stream._shuffle for stream in streams), bool, n), seed)
+        self._streams = streams
+        self._parts = streams[0]._source.parts if n else ()
+        self._cache_bytes = max((stream._cache_bytes for stream in streams), default=0)
+        n_threads = max((stream._prefetch for stream in streams), default=0)
+        self._prefetcher = Prefetcher(n_threads) if n_threads else None
+        self._layouts: dict[int, _Layout] = {}
+        self._windows: dict[tuple[int, int, int], _Window] = {}  # those that have more to give
+        self._cached: OrderedDict[int, _Window] = OrderedDict()
+        self._n_bytes = 0
+        self._lock = threading.Lock()
+        self._shared: dict[int, set[Hashable]] = {}  # per pass, blocks that several streams read
+        self.blocks_needed = self.blocks_read = 0
+        self._warned = False
+        self.row_bytes = max([_LEAST_ROW_BYTES, *{stream._source.row_bytes for stream in streams}])
+
+    def _find(
+        self, place: np.ndarray, who: np.ndarray, number: np.ndarray | None, present: np.ndarray, order: np.ndarray
+    ) -> tuple[np.ndarray, list[tuple[_Window, np.ndarray, int, int]]]:
+        """Return the samples' places in time and ``(window, rows, start, stop)``."""
+        by = np.argsort(who, kind="stable")
+        edges = np.append(np.searchsorted(who[by], present), len(who)).tolist()
+        place = place[by]
+        rows, sizes = np.empty(len(who), np.int64), np.empty(len(who), np.int64)
+        keys, tables = np.empty(len(who), np.uint32), np.empty(len(who), np.int64)
+        windows: list[_Window] = []
+        for i, stream in enumerate(present.tolist()):
+            segment = np.arange(edges[i], edges[i + 1])
+            numbers = np.zeros(1, np.int64) if number is None else number[by[segment]]
+            for later in np.unique(numbers).tolist():
+                at = segment if number is None else segment[numbers == later]
+                layout = self._layout(stream, int(self._passes[stream]) + later)
+                window = np.searchsorted(layout.starts, place[at], side="right") - 1
+                rows[at] = place[at] - layout.starts[window]
+                sizes[at] = (layout.starts[1:] - layout.starts[:-1])[window]
+                keys[at] = layout.keys[window]
+                which, local, counts = np.unique(window, return_inverse=True, return_counts=True)
+                tables[at] = local + len(windows)
+                for w, count in zip(which.tolist(), counts.tolist(), strict=True):
+                    windows.append(self._pin(stream, layout, w, count))
+        shuffled = self._shuffled[who[by]]
+        if shuffled.all():
+            rows = permute(rows, sizes, keys)
+        elif shuffled.any():
+            rows[shuffled] = permute(rows[shuffled], sizes[shuffled], keys[shuffled])
+        rows, back, cuts = by_table(tables, len(windows), rows, order[by])
+        return back, [
+            (window, rows[start:stop], start, stop)
+            for window, start, stop in zip(windows, cuts[:-1], cuts[1:], strict=True)
+        ]
+
+    def _layout(self, stream: int, number: int) -> _Layout:
+        layout = self._layouts.get(stream)
+        if layout is None or layout.number != number:
+            streamer = self._streams[stream]
+            key = mix32(self._keys[stream : stream + 1] ^ pass_key(np.array([number])))
+            layout = _Layout(streamer._source.rows(), streamer._window or 1, key, streamer._shuffle, number)
+            self._layouts[stream] = layout
+        return layout
+
+    def _pin(self, stream: int, layout: _Layout, w: int, count: int) -> _Window:
+        """Return a window of which ``count`` samples are due, and have it read."""
+        name = (stream, layout.number, w)
+        with self._lock:
+            window = self._windows.get(name)
+            if window is None:
+                blocks = layout.order[layout.cuts[w] : layout.cuts[w + 1]].tolist()
+                size = int(layout.starts[w + 1] - layout.starts[w])
+                window = self._windows[name] = _Window(self._streams[stream]._source, blocks, size)
+                self._count(window, layout.number)
+            window.n_pins += 1
+            window.given += count
+            if window.given == window.size:
+                del self._windows[name]
+                if layout.starts[-1] == layout.starts[w + 1]:
+                    self._layouts.pop(stream, None)
+            if self._prefetcher is not None and window.columns is None and window.future is None:
+                window.future = self._prefetcher.submit(lambda: self._read(window))
+        return window
+
+    def _count(self, window: _Window, number: int) -> None:
+        for block in window.blocks:
+            identity = window.source.identity(block)
+            if identity is None:
+                self.blocks_needed += 1
+                continue
+            if number not in self._shared:
+                self._shared[number] = set()
+                if len(self._shared) > 2:
+                    del self._shared[min(self._shared)]
+            if identity not in self._shared[number]:
+                self._shared[number].add(identity)
+                self.blocks_needed += 1
+
+    def _read(self, window: _Window) -> dict[str, Any]:
+        blocks = [read_block(window.source, block) for block in window.blocks]
+        with self._lock:
+            self.blocks_read += len(blocks)
+        return {name: concat_rows([block[name] for block in blocks]) for name in self._parts}
+
+    def gather(self, where: Any) -> dict[str, Any]:
+        back, parts = where
+        read = [(self._columns(window), rows, start, stop) for window, rows, start, stop in parts]
+        batch = {name: self.gather_column(name, read, back) for name in self._parts}
+        with self._lock:
+            for window, *_ in parts:
+                window.n_pins -= 1
+                if not window.n_pins and window.given == window.size:
+                    self._drop(window)
+            for window in list(self._cached.values()):
+                if self._n_bytes <= self._cache_bytes:
+                    break
+                if not window.n_pins:
+                    self._drop(window)
+        self._warn_if_read_too_often()
+        return batch
+
+    def _columns(self, window: _Window) -> dict[str, Any]:
+        columns = window.columns
+        if columns is None:
+            columns = self._read(window) if window.future is None else window.future.result()
+        with self._lock:
+            if window.columns is None:
+                window.columns, window.future = columns, None
+                window.n_bytes = sum(map(_size, columns.values()))
+                self._n_bytes += window.n_bytes
+                self._cached[id(window)] = window
+            else:
+                self._cached.move_to_end(id(window))
+        return columns
+
+    def _drop(self, window: _Window) -> None:
+        if window.columns is not None:
+            window.columns = None
+            self._n_bytes -= window.n_bytes
+            del self._cached[id(window)]
+
+    def _warn_if_read_too_often(self) -> None:
+        if self._warned or self.blocks_read < max(_FEW_READS, _READ_TOO_OFTEN * self.blocks_needed):
+            return
+        self._warned = True
+        if self._shared:
+            advice = (
+                "the rows of a stream lie in blocks that other streams share: sort or partition the files by group_by"
+            )
+        else:
+            advice = (
+                "visits end long before blocks are used up, and more blocks wait than the cache holds: a larger lam "
+                f"(lam=None reads each block once), smaller blocks, or a larger cache_bytes (now {self._cache_bytes}) avoid that"
+            )
+        warnings.warn(
+            f"blocks are read again and again: {self.blocks_read} reads of {self.blocks_needed} blocks; {advice}.",
+            UserWarning,
+            stacklevel=2,
+        )
+
+
+def _size(values: Any) -> int:
+    """Bytes that decoded values hold."""
+    if isinstance(values, np.ndarray):
+        return values.nbytes
+    if is_frame(values) and hasattr(values, "memory_usage"):
+        return int(values.memory_usage(deep=True).sum())
+    return row_bytes(values) * n_rows(values)

@@ -1,0 +1,207 @@
+"""Columns of Arrow tables as samples, targets and weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ._files import as_list, refuse_missing
+from ._optional import require
+
+
+class Columns:
+    """Which columns of a table are samples, targets and weights, and how they become arrays.
+
+    Numbers become one float array (float32 if all are), with nulls as NaN; lists of numbers become that many columns of it.
+    As soon as one feature is text or a category, ``X`` is a pandas DataFrame.
+
+    Parameters
+    ----------
+    schema : pyarrow.Schema
+    target : str, list of str or None
+    features : list of str or None
+        None: all columns but ``target``, ``sample_weight`` and those in ``without``.
+    sample_weight : str or None
+    where : str
+        For errors: whose schema it is.
+    without : tuple of str
+    """
+
+    def __init__(
+        self, schema: Any, target: Any, features: Any, sample_weight: str | None, where: str, without: tuple = ()
+    ) -> None:
+        self.targets = [] if target is None else as_list(target, "target")
+        self.target_is_list = target is not None and not isinstance(target, str)
+        self.weight = sample_weight
+        special = {*self.targets, sample_weight, *without}
+        default = [name for name in schema.names if name not in special]
+        self.features = default if features is None else as_list(features, "features")
+        self.names = list(dict.fromkeys([*self.features, *self.targets, *([sample_weight] if sample_weight else [])]))
+        refuse_missing(self.names, schema.names, where)
+        if not self.features:
+            raise ValueError(f"{where} has no features: all its columns are target, weight or group.")
+        both = set(self.features) & {*self.targets, sample_weight}
+        if both:
+            raise ValueError(f"{sorted(both)} are among features and are target or sample_weight, too.")
+        self.types = {name: schema.field(name).type for name in self.names}
+        kinds = {name: _kind(self.types[name], name, where) for name in self.names}
+        self.is_frame = any(kinds[name] == "text" for name in self.features)
+        if self.is_frame and any(kinds[name] == "list" for name in self.features):
+            raise ValueError(
+                f"{where} has lists and texts among its features: name features= without one or the other."
+            )
+        for name in [*self.targets, *([sample_weight] if sample_weight else [])]:
+            if kinds[name] == "list" or (name == sample_weight and kinds[name] != "number"):
+                raise ValueError(
+                    f"{where}: column {name!r} is {self.types[name]}, which cannot be a target or a weight."
+                )
+        self.has_lists = any(kinds[name] == "list" for name in self.features)
+        self.dtype = _common_dtype([self.types[name] for name in self.features])
+        self.parts = ("X", *(["y"] if self.targets else []), *(["sample_weight"] if sample_weight else []))
+        self.row_bytes = sum(map(_width, self.types.values()))
+
+    def check(self, schema: Any, where: str) -> None:
+        """Refuse a schema in which a column that is used is missing or of another type."""
+        refuse_missing(self.names, schema.names, where)
+        for name in self.names:
+            kind, found = self.types[name], schema.field(name).type
+            if found != kind and _loose(found) != _loose(kind):
+                raise ValueError(
+                    f"{where}: column {name!r} is {found}, but {kind} in the first file. Convert one of them, or leave the "
+                    "column out with features=."
+                )
+
+    def convert(self, table: Any, part: str | None = None) -> dict[str, Any]:
+        """Return the parts of a table, or one of them."""
+        parts: dict[str, Any] = {}
+        if part in (None, "X"):
+            parts["X"] = self._frame(table) if self.is_frame else self._array(table)
+        if self.targets and part in (None, "y"):
+            columns = [_target(table.column(name), name) for name in self.targets]
+            parts["y"] = np.column_stack(columns) if self.target_is_list else columns[0]
+        if self.weight and part in (None, "sample_weight"):
+            parts["sample_weight"] = _numbers(table.column(self.weight)).astype(np.float64, copy=False)
+        return parts
+
+    def names_of(self, part: str | None) -> list[str]:
+        if part == "X":
+            return self.features
+        if part == "y":
+            return self.targets
+        return self.names if part is None else [str(self.weight)]
+
+    def _array(self, table: Any) -> np.ndarray:
+        if self.has_lists:
+            columns = [_rows(table.column(name), name) for name in self.features]
+            return np.concatenate(columns, axis=1, dtype=self.dtype)
+        X = np.empty((len(table), len(self.features)), self.dtype)
+        for j, name in enumerate(self.features):
+            X[:, j] = _numbers(table.column(name))
+        return X
+
+    def _frame(self, table: Any) -> Any:
+        pa = require("pyarrow", extra="parquet", purpose="reading columns")
+        table = table.select(self.features)
+        for j, field in enumerate(table.schema):
+            if pa.types.is_dictionary(field.type):  # blocks would otherwise differ in their categories
+                table = table.set_column(j, field.name, table.column(j).cast(field.type.value_type))
+        return table.to_pandas(ignore_metadata=True)
+
+
+def _loose(kind: Any) -> Any:
+    """Types that become the same kind of values are alike."""
+    pa = require("pyarrow", extra="parquet", purpose="reading columns")
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return "text"
+    if pa.types.is_integer(kind) or pa.types.is_null(kind):
+        return "integer"
+    return kind
+
+
+def _kind(kind: Any, name: str, where: str) -> str:
+    pa = require("pyarrow", extra="parquet", purpose="reading columns")
+    types = pa.types
+    if types.is_dictionary(kind):
+        return _kind(kind.value_type, name, where) if not types.is_string(kind.value_type) else "text"
+    if any(is_number(kind) for is_number in (types.is_integer, types.is_floating, types.is_boolean)):
+        return "number"
+    if types.is_decimal(kind) or types.is_null(kind):
+        return "number"
+    if types.is_string(kind) or types.is_large_string(kind) or getattr(types, "is_string_view", types.is_null)(kind):
+        return "text"
+    is_list = types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
+    if is_list and _kind(kind.value_type, name, where) == "number":
+        return "list"
+    if types.is_temporal(kind):
+        raise ValueError(
+            f"{where}: column {name!r} is a date or a time ({kind}), which is no number to learn from. Derive numbers from it "
+            "(hour, weekday, days since a start) before, or leave it out with features=."
+        )
+    raise ValueError(f"{where}: column {name!r} is {kind}, which cannot be a feature, a target or a weight.")
+
+
+def _common_dtype(types: list[Any]) -> np.dtype:
+    import pyarrow as pa
+
+    values = {getattr(kind, "value_type", kind) for kind in types}
+    return np.dtype(np.float32) if values and values <= {pa.float32(), pa.float16()} else np.dtype(np.float64)
+
+
+def _width(kind: Any) -> int:
+    """About how many bytes a value has in memory."""
+    size = getattr(kind, "list_size", 16 if hasattr(kind, "value_type") else 1)
+    return 8 * max(int(size), 1)
+
+
+def _numbers(column: Any) -> np.ndarray:
+    """Return the values of a column of numbers, nulls as NaN."""
+    import pyarrow as pa
+
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        column = column.cast(kind.value_type)
+        kind = column.type
+    if pa.types.is_null(kind):
+        return np.full(len(column), np.nan)
+    if pa.types.is_decimal(kind) or (pa.types.is_boolean(kind) and column.null_count):
+        column = column.cast(pa.uint8() if pa.types.is_boolean(kind) else pa.float64())
+    return column.to_numpy()
+
+
+def _rows(column: Any, name: str) -> np.ndarray:
+    """Return a column of numbers as one column of an array, and lists of numbers as rows."""
+    import pyarrow as pa
+
+    kind = column.type
+    if not hasattr(kind, "value_type") or pa.types.is_dictionary(kind):
+        return _numbers(column)[:, None]
+    if column.null_count:
+        raise ValueError(f"column {name!r} has nulls among its lists: leave such rows out with filters=.")
+    lengths = {kind.list_size} if pa.types.is_fixed_size_list(kind) else set()
+    if not lengths:
+        import pyarrow.compute as pc
+
+        lengths = set(pc.list_value_length(column).unique().to_pylist())
+    if len(lengths) > 1:
+        raise ValueError(
+            f"column {name!r} has lists of lengths {min(lengths)} to {max(lengths)}: rows must be equally long."
+        )
+    chunks = [chunk.flatten() for chunk in column.chunks]
+    values = _numbers(pa.chunked_array(chunks, kind.value_type))
+    return values.reshape(len(column), -1)
+
+
+def _target(column: Any, name: str) -> np.ndarray:
+    import pyarrow as pa
+
+    if column.null_count:
+        raise ValueError(f"the target {name!r} has {column.null_count} nulls: leave such rows out with filters=.")
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if pa.types.is_decimal(column.type):
+        column = column.cast(pa.float64())
+    values = column.to_numpy()
+    return values.astype(str) if values.dtype == object else values

@@ -1,0 +1,147 @@
+"""Files: finding them by name, pattern, directory or URL, and errors that say what to do."""
+
+from __future__ import annotations
+
+import difflib
+import glob
+import os
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import unquote
+
+from ._optional import require
+
+NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
+
+
+def is_url(path: str) -> bool:
+    return "://" in path or "::" in path
+
+
+def list_files(paths: Any, suffixes: Sequence[str], storage_options: dict[str, Any] | None = None) -> list[str]:
+    """Return the files that ``paths`` stands for, sorted within each.
+
+    Parameters
+    ----------
+    paths : str, path, or sequence of them
+        A file, a pattern, a directory (all files below it that end with one of ``suffixes``), or an fsspec URL of any of them.
+    suffixes : sequence of str
+    storage_options : dict, optional
+        For fsspec.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a path does not exist, a pattern matches nothing or a directory holds no such file.
+    """
+    given = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
+    if not given:
+        raise ValueError("paths is empty: give a file, a pattern or a directory, or a list of them.")
+    files: list[str] = []
+    for path in given:
+        if not isinstance(path, (str, os.PathLike)):
+            raise TypeError(f"paths must be a str, a path or a list of them, got {path!r}.")
+        path = os.fspath(path)
+        files.extend(_remote(path, suffixes, storage_options) if is_url(path) else _local(path, suffixes))
+    return files
+
+
+def _local(path: str, suffixes: Sequence[str]) -> list[str]:
+    path = os.path.expanduser(path)
+    if os.path.isdir(path):
+        found = [
+            os.path.join(directory, name)
+            for directory, _, names in os.walk(path)
+            for name in names
+            if name.endswith(tuple(suffixes)) and not name.startswith((".", "_"))
+        ]
+        return sorted(found) or _refuse_directory(path, suffixes)
+    if os.path.exists(path):
+        return [path]
+    if glob.has_magic(path):
+        found = [name for name in glob.glob(path, recursive=True) if os.path.isfile(name)]
+        return sorted(found) or _refuse_pattern(path)
+    near = (
+        nearest(os.path.basename(path), os.listdir(os.path.dirname(path) or "."))
+        if os.path.isdir(os.path.dirname(path) or ".")
+        else ""
+    )
+    raise FileNotFoundError(f"no such file or directory: {path!r}.{near}")
+
+
+def _remote(url: str, suffixes: Sequence[str], storage_options: dict[str, Any] | None) -> list[str]:
+    fsspec = require("fsspec", extra="parquet", purpose="reading from a URL")
+    filesystem, path = fsspec.core.url_to_fs(url, **(storage_options or {}))
+    if glob.has_magic(path):
+        found = sorted(filesystem.glob(path)) or _refuse_pattern(url)
+    elif filesystem.isdir(path):
+        found = sorted(name for name in filesystem.find(path) if name.endswith(tuple(suffixes)))
+        found = found or _refuse_directory(url, suffixes)
+    elif filesystem.exists(path):
+        found = [path]
+    else:
+        raise FileNotFoundError(f"no such file or directory: {url!r}.")
+    return [filesystem.unstrip_protocol(name) for name in found]
+
+
+def _refuse_directory(path: str, suffixes: Sequence[str]) -> list[str]:
+    raise FileNotFoundError(f"the directory {path!r} holds no file that ends with {' or '.join(suffixes)}.")
+
+
+def _refuse_pattern(path: str) -> list[str]:
+    raise FileNotFoundError(f"no file matches the pattern {path!r}.")
+
+
+def open_file(path: str, storage_options: dict[str, Any] | None = None) -> Any:
+    """Open a file or a URL for reading bytes."""
+    if not is_url(path):
+        return open(path, "rb")
+    fsspec = require("fsspec", extra="parquet", purpose="reading from a URL")
+    return fsspec.open(path, "rb", **(storage_options or {})).open()
+
+
+def short_names(paths: Sequence[str]) -> list[str]:
+    """Name files by what follows the directory that they share."""
+    if len(paths) == 1:
+        return [os.path.basename(paths[0])]
+    directories = [
+        path.replace(os.sep, "/").split("/")[:-1] for path in (min(paths), max(paths))
+    ]  # sorted, these differ most
+    shared = 0
+    for first, last in zip(*directories, strict=False):
+        if first != last:
+            break
+        shared += 1
+    names = ["/".join(path.replace(os.sep, "/").split("/")[shared:]) for path in paths]
+    return names if len(set(names)) == len(names) else [f"{name} ({i})" for i, name in enumerate(names)]
+
+
+def partition_of(path: str) -> dict[str, Any]:
+    """Read ``key=value`` from the directories of a path."""
+    pairs = [part.split("=", 1) for part in path.replace(os.sep, "/").split("/")[:-1] if "=" in part]
+    return {key: None if value == NULL_PARTITION else unquote(value) for key, value in pairs}
+
+
+def nearest(name: str, names: Sequence[str]) -> str:
+    """Return a sentence that offers the most similar name, if there is one."""
+    found = difflib.get_close_matches(str(name), list(map(str, names)), 1, 0.5)
+    return f" Did you mean {found[0]!r}?" if found else ""
+
+
+def refuse_missing(wanted: Sequence[str], there: Sequence[str], where: str) -> None:
+    """Refuse columns that are not there, offering what is."""
+    for name in wanted:
+        if name not in there:
+            columns = ", ".join(map(repr, there[:20])) + (", ..." if len(there) > 20 else "")
+            raise ValueError(f"{where} has no column {name!r}.{nearest(name, there)} It has {columns}.")
+
+
+def as_list(names: Any, what: str) -> list[str]:
+    """Read a name or a list of names."""
+    listed = [names] if isinstance(names, str) else list(names)
+    for name in listed:
+        if not isinstance(name, str):
+            raise TypeError(f"{what} must be a column name or a list of them, got {name!r}.")
+    if len(set(listed)) < len(listed):
+        raise ValueError(f"{what} names a column twice: {listed}.")
+    return listed

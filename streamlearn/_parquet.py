@@ -1,0 +1,391 @@
+"""from_parquet: a pool of streams from Parquet files, by file, row group or the values of a column."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Hashable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from ._blocks import CACHE_BYTES, BlockSource
+from ._columns import Columns
+from ._files import is_url, list_files, partition_of, refuse_missing, short_names
+from ._optional import require
+from ._pool import StreamPool
+from ._sources import check_options, stream_pool
+
+_FOOTERS = 64
+
+
+class ParquetFiles:
+    """Files of one schema: what streams of them share, so that it is pickled, and its footers are read, only once."""
+
+    def __init__(self, paths: list[str], storage_options: dict[str, Any] | None) -> None:
+        self.paths = paths
+        self.names = short_names(paths)
+        self.storage_options = storage_options
+        self.partitions = _typed([partition_of(path) for path in paths])
+        self.filters: Any = None
+        self.columns: Any = None
+        self._rows: list[np.ndarray] | None = None
+        self._counted: dict[int, np.ndarray] = {}
+        self.__setstate__({})
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name not in ("_lock", "_footers")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._lock = threading.Lock()
+        self._footers: OrderedDict[int, Any] = OrderedDict()  # no open files: a footer is what a file says of itself
+
+    def footer(self, file: int) -> Any:
+        """Read what a file says of itself; the last ones are kept, since the row groups of a file are read one by one."""
+        with self._lock:
+            if file in self._footers:
+                self._footers.move_to_end(file)
+                return self._footers[file]
+        footer = self._read_footer(file)
+        with self._lock:
+            self._footers[file] = footer
+            while len(self._footers) > _FOOTERS:
+                self._footers.popitem(last=False)
+        return footer
+
+    def _read_footer(self, file: int) -> Any:
+        with self._open(file) as opened:
+            return opened.metadata
+
+    def _open(self, file: int, footer: Any = None) -> Any:
+        pa = require("pyarrow", extra="parquet", purpose="from_parquet")
+        pq = require("pyarrow.parquet", extra="parquet", purpose="from_parquet")
+        path = self.paths[file]
+        try:
+            filesystem, inner = self._filesystem(path)
+            return pq.ParquetFile(inner, metadata=footer, filesystem=filesystem)
+        except FileNotFoundError as error:
+            raise FileNotFoundError(f"{path!r} is gone: it was there when the pool was made.") from error
+        except pa.ArrowInvalid as error:
+            hint = "it is empty" if not is_url(path) and not os.path.getsize(path) else "it may have been cut short"
+            raise ValueError(
+                f"{path!r} is no Parquet file that can be read: {hint}. Write it again, or leave it out of paths ({error})."
+            ) from error
+
+    def _filesystem(self, path: str) -> tuple[Any, str]:
+        if not is_url(path):
+            return None, path
+        fsspec = require("fsspec", extra="parquet", purpose="reading from a URL")
+        return fsspec.core.url_to_fs(path, **(self.storage_options or {}))
+
+    def schema(self, file: int, footer: Any = None) -> Any:
+        """Arrow schema of a file, with the columns that its directories name."""
+        pa = require("pyarrow", extra="parquet", purpose="from_parquet")
+        schema = (self.footer(file) if footer is None else footer).schema.to_arrow_schema()
+        for name, values in self.partitions.items():
+            if name not in schema.names:
+                schema = schema.append(pa.field(name, _partition_type(values)))
+        return schema
+
+    def row_groups(self, file: int) -> np.ndarray:
+        """Number of rows of each row group of a file. All footers are read, and all schemas checked, at the first call."""
+        with self._lock:
+            rows = self._rows
+        if rows is None:
+            first = self.footer(0)
+            files = range(len(self.paths))
+            if len(files) < 2 * _FOOTERS:
+                rows = [self._checked(i, first) for i in files]
+            else:
+                with ThreadPoolExecutor(min(8, 2 * (os.cpu_count() or 1))) as threads:
+                    rows = list(threads.map(lambda i: self._checked(i, first), files, chunksize=64))
+            self._rows = rows
+        if self.filters is None:
+            return rows[file]
+        if file not in self._counted:
+            self._counted[file] = np.array(
+                [self.count(file, group, None) for group in range(len(rows[file]))], np.int64
+            )
+        return self._counted[file]
+
+    def _checked(self, file: int, first: Any) -> np.ndarray:
+        footer = self.footer(file) if file < _FOOTERS else self._read_footer(file)
+        if not footer.schema.equals(first.schema):
+            self.columns.check(self.schema(file, footer), repr(self.paths[file]))
+        return np.array([footer.row_group(i).num_rows for i in range(footer.num_row_groups)], np.int64)
+
+    def _fragment(self, file: int, group: int) -> Any:
+        ds = require("pyarrow.dataset", extra="parquet", purpose="from_parquet")
+        fs = require("pyarrow.fs", extra="parquet", purpose="from_parquet")
+        filesystem, path = self._filesystem(self.paths[file])
+        filesystem = fs.LocalFileSystem() if filesystem is None else fs.PyFileSystem(fs.FSSpecHandler(filesystem))
+        guarantee = None
+        for name, values in self.partitions.items():
+            value = values[file]
+            term = ds.field(name).is_null() if value is None else ds.field(name) == ds.scalar(value)
+            guarantee = term if guarantee is None else guarantee & term
+        return ds.ParquetFileFormat().make_fragment(
+            path, filesystem=filesystem, partition_expression=guarantee, row_groups=[group]
+        )
+
+    def _condition(self, group: Any) -> Any:
+        if group is None:
+            return self.filters
+        return group if self.filters is None else group & self.filters
+
+    def count(self, file: int, row_group: int, group: Any) -> int:
+        options = {"schema": self.schema(file), "columns": [], "filter": self._condition(group), "use_threads": False}
+        return self._fragment(file, row_group).scanner(**options).count_rows()
+
+    def read(self, file: int, row_group: int, group: Any, names: list[str]) -> Any:
+        """Read columns of a row group: the rows that pass the filters and belong to the group."""
+        pa = require("pyarrow", extra="parquet", purpose="from_parquet")
+        condition = self._condition(group)
+        if condition is not None:
+            fragment = self._fragment(file, row_group)
+            return fragment.to_table(schema=self.schema(file), columns=names, filter=condition, use_threads=False)
+        from_file = [name for name in names if name not in self.partitions]
+        with self._open(file, self.footer(file)) as opened:
+            table = opened.read_row_group(row_group, columns=from_file, use_threads=False)
+        for name, values in self.partitions.items():
+            if name in names and name not in table.column_names:
+                column = pa.array([values[file]], _partition_type(values)).take(
+                    pa.array(np.zeros(len(table), np.int64))
+                )
+                table = table.append_column(name, column)
+        return table
+
+
+class ParquetSource(BlockSource):
+    """Row groups of files.
+
+    Parameters
+    ----------
+    files : ParquetFiles
+    name : str
+    blocks : list of (file, row group)
+        A row group of None stands for all of the file.
+    group : pyarrow expression, optional
+        Which rows; ``counts`` then tells how many there are in each block.
+    """
+
+    def __init__(
+        self,
+        files: ParquetFiles,
+        name: str,
+        blocks: list[tuple[int, int | None]],
+        group: Any = None,
+        counts: Any = None,
+    ) -> None:
+        self.name = name
+        self.parts = files.columns.parts
+        self.row_bytes = files.columns.row_bytes
+        self._files = files
+        self._places = blocks
+        self._group = group
+        self._counts: np.ndarray | None = counts
+
+    def rows(self) -> np.ndarray:
+        if self._counts is None:
+            places: list[tuple[int, int | None]] = []
+            counts: list[int] = []
+            for file, row_group in self._places:
+                rows = self._files.row_groups(file)
+                for i in range(len(rows)) if row_group is None else [row_group]:
+                    places.append((file, i))
+                    counts.append(int(rows[i]))
+            self._places, self._counts = places, np.array(counts, np.int64)
+        return self._counts
+
+    def read(self, block: int) -> dict[str, Any]:
+        return self._read(block, None)
+
+    def read_part(self, block: int, name: str) -> Any:
+        return self._read(block, name)[name]
+
+    def _read(self, block: int, part: str | None) -> dict[str, Any]:
+        self.rows()
+        file, row_group = self._places[block]
+        columns = self._files.columns
+        return columns.convert(self._files.read(file, row_group or 0, self._group, columns.names_of(part)), part)
+
+    def identity(self, block: int) -> Hashable:
+        return None if self._group is None else (id(self._files), *self._places[block])
+
+    def where(self, block: int) -> str:
+        file, row_group = self._places[block]
+        return f"row group {row_group} of {self._files.paths[file]!r}"
+
+
+def from_parquet(
+    paths: Any,
+    *,
+    target: Any,
+    features: Sequence[str] | None = None,
+    sample_weight: str | None = None,
+    group_by: str = "file",
+    filters: Any = None,
+    window: int | None = None,
+    shuffle: bool = True,
+    prefetch: int = 0,
+    cache_bytes: int = CACHE_BYTES,
+    storage_options: dict[str, Any] | None = None,
+) -> StreamPool:
+    """Make a pool of streams of samples from Parquet files, which are read as they are needed.
+
+    Parameters
+    ----------
+    paths : str, path, or sequence of them
+        Files, patterns (``"trips/*.parquet"``), directories, or fsspec URLs of any of them. Directories ``key=value`` on the way
+        to a file (hive partitions) are columns, which can be features, target or ``group_by``.
+    target : str, list of str or None
+        Column of targets; several make ``y`` two-dimensional; None: no ``y``.
+    features : sequence of str, optional
+        Columns of ``X``. None (default): all columns in the files but target, weight and group. Only those that are used are
+        read.
+    sample_weight : str, optional
+        Column of weights.
+    group_by : "file", "row_group" or a column, default="file"
+        What a stream is. By the values of a column, each stream reads every row group that has rows of its value: files that
+        are partitioned or sorted by it are read once, others many times.
+    filters : list of tuples or pyarrow.compute.Expression, optional
+        Which rows, as in :func:`pyarrow.parquet.read_table`. Row groups that cannot have any are not read.
+    window : int, optional
+        Least number of rows within which samples are shuffled; whole row groups are put together for it. None (default): a row
+        group.
+    shuffle : bool, default=True
+        Whether each pass over a stream has an order of row groups and samples of its own, drawn from the ``random_state`` of the
+        mux or estimator that reads it.
+    prefetch : int, default=0
+        Number of threads that read row groups before they are due. The samples are the same for any number.
+    cache_bytes : int, default=2**28
+        Decoded row groups that have more to give are kept up to this size, beside those at hand.
+    storage_options : dict, optional
+        For fsspec.
+
+    Returns
+    -------
+    pool : StreamPool
+        Streams are named by their file, ``file#row_group``, or value. The unit is one sample. Numbers make one float array
+        (float32 if all features are), nulls are NaN, lists of numbers are that many features. If a feature is text or a
+        category, ``X`` is a pandas DataFrame.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a file is missing, a pattern matches nothing or a directory holds no Parquet file.
+    ValueError
+        If a file cannot be read as Parquet, or a column is missing or of a type that cannot be learned from. The first file is
+        checked at once; all others when the first stream is asked for its length, before training: the error names the file.
+
+    Warns
+    -----
+    UserWarning
+        If a pass reads more than four times the row groups that it needs.
+
+    See Also
+    --------
+    from_arrays : A pool from arrays.
+
+    Notes
+    -----
+    A visit that ends inside a row group leaves it in the cache. In exhaustive mode with a ``lam`` far below the rows of a row
+    group, a row group of every stream waits there: if they do not fit ``cache_bytes``, a row group is read up to ``rows / lam``
+    times. ``lam=None`` reads each once and holds ``n_active`` of them.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import numpy as np, pyarrow, pyarrow.parquet
+    >>> from streamlearn import from_parquet
+    >>> with tempfile.TemporaryDirectory() as directory:
+    ...     for day in ("monday", "tuesday"):
+    ...         table = pyarrow.table({"distance": [1.0, 2.5, 4.0], "late": [0, 1, 1]})
+    ...         pyarrow.parquet.write_table(table, os.path.join(directory, f"{day}.parquet"))
+    ...     pool = from_parquet(directory, target="late", shuffle=False)
+    ...     pool, next(pool[0].generate())
+    (StreamPool(2 streams: 'monday.parquet', 'tuesday.parquet'), {'X': array([1.]), 'y': np.int64(0)})
+    """
+    pq = require("pyarrow.parquet", extra="parquet", purpose="from_parquet")
+    options = check_options(window, shuffle, prefetch, cache_bytes)
+    files = ParquetFiles(list_files(paths, (".parquet", ".pq", ".parq"), storage_options), storage_options)
+    schema = files.schema(0)
+    where = repr(files.paths[0])
+    by_column = group_by not in ("file", "row_group")
+    if by_column:
+        if not isinstance(group_by, str):
+            raise TypeError(f"group_by must be 'file', 'row_group' or a column, got {group_by!r}.")
+        refuse_missing([group_by], [*schema.names, "file", "row_group"], where)
+    without = (*(files.partitions if features is None else ()), *([group_by] if by_column else ()))
+    files.columns = Columns(schema, target, features, sample_weight, where, without)
+    if filters is not None:
+        files.filters = pq.filters_to_expression(filters) if isinstance(filters, (list, tuple)) else filters
+    if group_by == "file":
+        sources = [ParquetSource(files, name, [(i, None)]) for i, name in enumerate(files.names)]
+    elif group_by == "row_group":
+        sources = [
+            ParquetSource(files, f"{name}#{group}", [(i, group)])
+            for i, name in enumerate(files.names)
+            for group in range(len(files.row_groups(i)))
+        ]
+    elif group_by in files.partitions:
+        sources = _by_partition(files, group_by)
+    else:
+        sources = _by_values(files, group_by)
+    return stream_pool(sources, options, f"{paths!r}")
+
+
+def _by_partition(files: ParquetFiles, name: str) -> list[ParquetSource]:
+    values = files.partitions[name]
+    found = sorted(set(values), key=lambda value: (value is None, value))
+    return [
+        ParquetSource(files, str(value), [(i, None) for i, other in enumerate(values) if other == value])
+        for value in found
+    ]
+
+
+def _by_values(files: ParquetFiles, name: str) -> list[ParquetSource]:
+    """Read the one column, to find its values and how many rows of each there are in each row group."""
+    import pyarrow.compute as pc
+
+    places: dict[Any, list[tuple[int, int | None]]] = {}
+    counts: dict[Any, list[int]] = {}
+    for file in range(len(files.paths)):
+        for row_group in range(len(files.row_groups(file))):
+            column = files.read(file, row_group, None, [name]).column(0)
+            for pair in column.value_counts().to_pylist():
+                places.setdefault(pair["values"], []).append((file, row_group))
+                counts.setdefault(pair["values"], []).append(pair["counts"])
+    found = sorted(places, key=lambda value: (value is None, value))
+    return [
+        ParquetSource(
+            files,
+            str(value),
+            places[value],
+            pc.field(name).is_null() if value is None else pc.field(name) == pc.scalar(value),
+            np.array(counts[value], np.int64),
+        )
+        for value in found
+    ]
+
+
+def _typed(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    """Return the columns that directories name: as ints if all values are."""
+    columns: dict[str, list[Any]] = {}
+    names = set.intersection(*map(set, rows)) if rows else set()
+    for name in rows[0] if rows else ():
+        if name not in names:
+            continue
+        values = [row[name] for row in rows]
+        numbers = all(value is None or value.lstrip("-").isdecimal() for value in values)
+        columns[name] = [None if value is None else int(value) for value in values] if numbers else values
+    return columns
+
+
+def _partition_type(values: list[Any]) -> Any:
+    import pyarrow as pa
+
+    return pa.string() if any(isinstance(value, str) for value in values) else pa.int64()

@@ -1,0 +1,68 @@
+"""Threads that work a queue off and end: nothing has to be shut down, and none is left behind."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+
+class Prefetcher:
+    """Calls functions in at most ``n_threads`` threads, in the order in which they were submitted.
+
+    A thread ends as soon as nothing waits. That costs a tenth of a millisecond per start, which is little beside a block that
+    is read from a file, and there is no pool that a pass could fail to shut down. The threads are no daemons: the interpreter
+    waits for the blocks that are being read.
+
+    Parameters
+    ----------
+    n_threads : int
+
+    Examples
+    --------
+    >>> from streamlearn._prefetch import Prefetcher
+    >>> futures = [Prefetcher(2).submit(lambda i=i: i * i) for i in range(3)]
+    >>> [future.result() for future in futures]
+    [0, 1, 4]
+    """
+
+    def __init__(self, n_threads: int) -> None:
+        self._n_threads = n_threads
+        self._waiting: deque[tuple[Future, Callable[[], Any]]] = deque()
+        self._n_running = 0
+        self._lock = threading.Lock()
+
+    def submit(self, function: Callable[[], Any]) -> Future:
+        """Return the future of a call."""
+        future: Future = Future()
+        with self._lock:
+            self._waiting.append((future, function))
+            starts = self._n_running < self._n_threads
+            self._n_running += starts
+        if starts:
+            threading.Thread(target=self._work, name="streamlearn-prefetch").start()
+        return future
+
+    def clear(self) -> None:
+        """Forget what has not begun."""
+        with self._lock:
+            waiting, self._waiting = self._waiting, deque()
+        for future, _ in waiting:
+            future.cancel()
+
+    def _work(self) -> None:
+        while True:
+            with self._lock:
+                if not self._waiting:
+                    self._n_running -= 1
+                    return
+                future, function = self._waiting.popleft()
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                future.set_result(function())
+            except BaseException as error:
+                future.set_exception(error)
+            del future, function  # what they hold is not kept while the next one waits

@@ -1,0 +1,86 @@
+"""What every source must do, run on each by its own test module."""
+
+import pickle
+
+import numpy as np
+from sklearn.base import clone
+
+from streamlearn import StochasticMux, StreamPool
+
+
+def drained(pool, seed=0, lam=16, n_active=3, mode="exhaustive", batch=7, limit=None):
+    """All samples of one pass of a mux: X, y, and which stream gave each."""
+    mux = StochasticMux(pool, n_active, lam, mode=mode, random_state=seed)
+    iterator = mux._start(None, mux._next_pass())
+    taken, n = [], 0
+    while (block := iterator.take(batch)) is not None:
+        taken.append(block)
+        n += len(block[1])
+        if limit is not None and n >= limit:
+            break
+    iterator.close()
+    X = np.concatenate([dense(parts["X"]) for parts, _ in taken])
+    y = np.concatenate([parts["y"] for parts, _ in taken]) if "y" in taken[0][0] else None
+    return X, y, np.concatenate([who for _, who in taken])
+
+
+def dense(X):
+    return X.toarray() if hasattr(X, "toarray") else np.asarray(X)
+
+
+def in_order(rows):
+    return rows[np.lexsort(rows.T)]
+
+
+def check_source(make, X, y, names):
+    """Check a pool against the rows that the library itself reads.
+
+    Parameters
+    ----------
+    make : callable
+        ``make(**options)`` returns the pool.
+    X, y : ndarrays
+        All rows, in any order; ``y`` may be None.
+    names : sequence of str
+        Of the streams.
+    """
+    pool = make()
+    assert isinstance(pool, StreamPool)
+    assert list(pool.names) == list(names)
+    together = X if y is None else np.column_stack([X, y])
+
+    # every row exactly once, whatever the visits
+    for lam in (None, 1, 5):
+        got_X, got_y, who = drained(pool, lam=lam)
+        got = got_X if y is None else np.column_stack([got_X, got_y])
+        np.testing.assert_array_equal(in_order(got), in_order(together))
+        assert np.bincount(who, minlength=len(pool)).tolist() == [stream._n_samples for stream in pool]
+
+    # the same samples for the same seed and any number of threads; others for another seed or another pass
+    first = drained(pool)
+    for other in (make(), make(prefetch=1), make(prefetch=2), make(cache_bytes=0), pickle.loads(pickle.dumps(pool))):
+        for a, b in zip(first, drained(other), strict=True):
+            np.testing.assert_array_equal(a, b)
+    if len(X) > 20:
+        assert not np.array_equal(first[0], drained(pool, seed=1)[0])
+    mux = StochasticMux(pool, 2, mode="exhaustive", random_state=0)
+    passes = [np.array([dense(item["X"]) for item in mux]).reshape(len(X), -1) for _ in range(2)]
+    assert len(X) <= 20 or not np.array_equal(*passes)
+    np.testing.assert_array_equal(in_order(passes[0]), in_order(passes[1]))
+
+    # with replacement no sample comes twice before all have come once
+    one = pool[[0]]
+    size = one[0]._n_samples
+    twice = drained(one, mode="with_replacement", n_active=2, lam=3, batch=1, limit=2 * size)[0]
+    np.testing.assert_array_equal(in_order(twice[:size]), in_order(twice[size:]))
+
+    # restart, clone, columns in the order in which they lie
+    stream = pool[0]
+    assert clone(stream) is stream
+    assert len(list(stream)) == len(list(stream)) == size
+    lying = list(stream._in_order(3))
+    assert max(len(dense(batch["X"])) for batch in lying) <= 3
+    np.testing.assert_array_equal(np.concatenate([dense(batch["X"]) for batch in lying]), dense(stream._column("X")))
+    if y is not None:
+        np.testing.assert_array_equal(np.concatenate([batch["y"] for batch in lying]), stream._column("y"))
+    assert stream._column("sample_weight") is None or "sample_weight" in lying[0]

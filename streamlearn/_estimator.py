@@ -20,7 +20,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from . import _inner
-from ._fit_source import Source, as_pool, is_pool, make_source, validated_arrays, without_zero_weights
+from ._fit_source import Source, as_pool, is_pool, make_source, validated_arrays
 from ._mux import MODES, StochasticMux
 from ._outputs import iter_outputs, pool_outputs, pool_score
 from ._pool import StreamPool
@@ -302,7 +302,7 @@ class StreamingEstimator(MetaEstimatorMixin, BaseEstimator):
                 close(iterator)
             if trainer.n_samples == n_before:
                 break
-            if progress is not None and progress.stopped(self.estimator_, *source.loss_arrays()):
+            if progress is not None and progress.stopped(self.estimator_, *source.loss_arrays):
                 break
         if progress is not None and progress.best_estimator is not None:
             self.estimator_ = progress.best_estimator
@@ -407,8 +407,8 @@ class StreamingEstimator(MetaEstimatorMixin, BaseEstimator):
         self._check_params()
         params = self._routed("partial_fit", params)
         fresh = not hasattr(self, "estimator_")
-        X, y, weight = validated_arrays(self, X, y, params.pop("sample_weight", None), reset=fresh)
-        return self._go_on([without_zero_weights(X, y, weight)], classes, params, None, ("partial_fit",))
+        batch = validated_arrays(self, X, y, params.pop("sample_weight", None), reset=fresh)
+        return self._go_on([batch], classes, params, None, ("partial_fit",))
 
     def iter_fit(self, stream: Iterable, **kwargs: Any) -> StreamingEstimator:
         """Train on the batches of a stream, going on from where training stands.

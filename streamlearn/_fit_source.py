@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -45,11 +46,14 @@ class Source:
         sizes = [stream._n_samples for stream in self.pool]
         return None if min(sizes) < 0 else sum(sizes)
 
+    @functools.cached_property
     def loss_arrays(self) -> tuple[Any, Any, Any]:
         """Rows on which the training loss is taken: all, or evenly spaced ones, so that it costs little beside a pass."""
         if self.arrays is None:
             raise ValueError("only arrays have a training loss at hand.")
-        rows = slice(None, None, max(-(-self.arrays[0].shape[0] // _LOSS_ROWS), 1))
+        X, y, sample_weight = self.arrays
+        rows = np.arange(X.shape[0]) if sample_weight is None else np.flatnonzero(sample_weight)
+        rows = rows[:: max(-(-len(rows) // _LOSS_ROWS), 1)]
         X, y, sample_weight = (None if part is None else part[rows] for part in self.arrays)
         return X, y, sample_weight
 
@@ -105,7 +109,6 @@ def make_source(owner: Any, X: Any, y: Any, sample_weight: Any, classes: Any) ->
             classes = _inner.classes_of(inner, y)
         elif y.ndim == 1 and len(unknown := np.setdiff1d(y, classes)):
             raise ValueError(f"y has the labels {unknown.tolist()}, which are not among classes={classes!r}.")
-    X, y, sample_weight = without_zero_weights(X, y, sample_weight)
     return Source(from_arrays(X, y, sample_weight), classes, (X, y, sample_weight))
 
 
@@ -186,16 +189,6 @@ def validated_arrays(owner: Any, X: Any, y: Any, sample_weight: Any, reset: bool
             check_classification_targets(y)
     if sample_weight is not None:
         sample_weight = check_sample_weight(sample_weight, X, ensure_non_negative=True)
+        if not sample_weight.any():
+            raise ValueError("sample_weight is zero for every sample: there is nothing to train on.")
     return X, y, sample_weight
-
-
-def without_zero_weights(X: Any, y: Any, sample_weight: Any) -> tuple[Any, Any, Any]:
-    """Leave out rows of zero weight: a batch of nothing else raises inside some estimators."""
-    if sample_weight is None:
-        return X, y, None
-    kept = sample_weight != 0
-    if not kept.any():
-        raise ValueError("sample_weight is zero for every sample: there is nothing to train on.")
-    if kept.all():
-        return X, y, sample_weight
-    return X[kept], None if y is None else y[kept], sample_weight[kept]

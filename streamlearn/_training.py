@@ -88,6 +88,10 @@ class Trainer:
             params = {**params, "sample_weight": batch.sample_weight}
         if self._known is not None and batch.y is not None and batch.y.ndim == 1:
             self._refuse_unknown_labels(batch.y, self._known, counts)
+        self.n_samples += batch.n
+        self._count(counts)
+        if batch.sample_weight is not None and not batch.sample_weight.any():
+            return  # some estimators raise where no sample has weight
         if self.n_batches:
             if self._may_trust and not self._trusting:
                 self._trusted.enter_context(self._trust())
@@ -99,7 +103,10 @@ class Trainer:
                 params = {**params, "classes": self._classes}
             self.estimator.partial_fit(*arguments, **params)
         self.n_batches += 1
-        self.n_samples += batch.n
+        if self._verbose:
+            self._show()
+
+    def _count(self, counts: Any) -> None:
         if isinstance(counts, np.ndarray):
             if len(self.counts) <= 4 * len(counts):
                 self.counts += np.bincount(counts, minlength=len(self.counts))
@@ -108,8 +115,6 @@ class Trainer:
         else:
             for position, n in counts:
                 self.counts[position] += n
-        if self._verbose:
-            self._show()
 
     def _trust(self) -> AbstractContextManager:
         """Switch off what the first call has checked, the parameters; data that was not validated before is still checked."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from ._random import fresh_seed, mix, mix32, mix_array, permute
+from ._random import LARGEST, fresh_seed, mix, mix32, mix_array, permute
 from ._rows import concat_rows, is_frame, n_rows, row_bytes, slice_rows, take_rows
 from ._streamer import Streamer
 
@@ -144,8 +144,8 @@ class Reader:
     row_bytes = 1  # about how many bytes a sample has
 
     def __init__(self, sizes: np.ndarray, shuffled: np.ndarray, seed: int) -> None:
-        if sizes.max(initial=0) >= 2**32:
-            raise ValueError(f"a stream may hold at most 2**32 - 1 samples, got {sizes.max()}.")
+        if sizes.max(initial=0) > LARGEST:
+            raise ValueError(f"a stream may hold at most {LARGEST} samples, got {sizes.max()}.")
         self._sizes = sizes
         self._shuffled = shuffled
         self._keys = mix_array(seed, np.arange(len(sizes)))

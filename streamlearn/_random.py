@@ -16,6 +16,8 @@ _MASK = (1 << 64) - 1
 # Up to this size a permutation is an argsort of hashes: exactly uniform, and cheap because rows are few. Feistel networks
 # are poor on tiny domains.
 _SORTED_SIZE = 64
+# Of a permutation: a rectangle around it must not leave 32 bits.
+LARGEST = 2**32 - 2**16
 # Odd multipliers, one for each round of the Feistel network.
 _ROUNDS = [np.uint32(c) for c in (0x7FEB352D, 0xC2B2AE35, 0x85EBCA6B, 0x27D4EB2F)]
 
@@ -94,7 +96,7 @@ def permute(index: np.ndarray, size: np.ndarray, key: np.ndarray) -> np.ndarray:
     index : ndarray of shape (n,), integer
         Positions, each below its size.
     size : ndarray of shape (n,) or (1,), integer
-        Sizes, at most 2**32 - 1; one for all may be given.
+        Sizes, at most 2**32 - 2**16; one for all may be given.
     key : ndarray of shape (n,), uint32
         Names the permutation: equal keys and sizes give one permutation.
 

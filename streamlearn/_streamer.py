@@ -156,7 +156,7 @@ class Streamer:
 
     def _next_pass(self) -> tuple[int, ...]:
         """Number of a pass that no mux starts. A plain stream counts none: without a parent its seeds are fresh."""
-        return (0,)
+        return self._streamer._next_pass() if isinstance(self._streamer, Streamer) else (0,)
 
     def _start(self, seed: int | None, visit: tuple[int, ...]) -> Iterator:
         """Return a new running iterator.
@@ -317,9 +317,9 @@ def _missing_seed_parameters(function: Callable, args: tuple, kwargs: dict) -> t
         signature = inspect.signature(function)
     except (TypeError, ValueError):  # some builtins have none
         return ()
-    bound = signature.bind_partial(*args, **kwargs).arguments
-    missing = tuple(name for name in _SEED_PARAMETERS if name in signature.parameters and name not in bound)
     try:
+        bound = signature.bind_partial(*args, **kwargs).arguments
+        missing = tuple(name for name in _SEED_PARAMETERS if name in signature.parameters and name not in bound)
         signature.bind(*args, **kwargs, **dict.fromkeys(missing))
     except TypeError as error:
         raise TypeError(

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 DISTS = ("poisson", "constant", "binomial")
+# What a positive weight keeps, however small it is beside the others: the modes that end must not lose its stream.
+_LEAST_SHARE = 1e-290
 # Length of a visit that ends only with its stream.
 UNTIL_EXHAUSTED = 2**62
 
@@ -52,8 +54,10 @@ def check_weights(weights: Any, n_streams: int, name: str = "pool_weights") -> n
         raise ValueError(f"{name} must be finite and not negative, got {array[bad[0]]} for stream {bad[0]}.")
     if n_streams and not array.any():
         raise ValueError(f"{name} must not all be zero, got {weights!r}.")
+    positive = array > 0
     array /= array.max(initial=1e-300)  # a sum of huge weights must not overflow
-    return array / array.sum()
+    array /= array.sum()
+    return np.where(positive, np.maximum(array, _LEAST_SHARE), 0.0)
 
 
 class VisitLength:
@@ -116,33 +120,37 @@ def conditional_poisson_odds(inclusion: np.ndarray) -> np.ndarray:
 
     Under that design the chance of a set of ``n = inclusion.sum()`` streams is proportional to the product of its
     members' odds. Chen, Dempster and Liu, "Weighted finite population sampling to maximize entropy", Biometrika 81 (1994),
-    with the fixed point taken on the logits, which settles in a few rounds.
+    with their fixed point for the members in turn with the same one for those left out: each alone is slow where shares are
+    near one or near zero.
     """
     n_chosen = round(inclusion.sum())
     odds = inclusion / (1 - inclusion)
     if n_chosen * (n_chosen + 1) * len(inclusion) > 10**8 or np.ptp(inclusion) < 1e-12:
-        # With that many members the sum of the memberships hardly varies, and plain odds are exact to its inverse variance.
+        # With that many members the number of them hardly varies, and plain odds are exact to its inverse variance.
         return odds
-    for _ in range(100):
-        reached = _inclusion_of_odds(odds, n_chosen)
-        odds *= inclusion * (1 - reached) / (reached * (1 - inclusion))
-        if np.abs(reached - inclusion).max() < 1e-10:
+    for _ in range(200):
+        chosen, left_out = _inclusion_of_odds(odds, n_chosen)
+        odds *= inclusion / chosen
+        if np.max(np.abs(chosen - inclusion) / np.minimum(inclusion, 1 - inclusion)) < 1e-9:
             break
+        _, left_out = _inclusion_of_odds(odds, n_chosen)
+        odds *= left_out / (1 - inclusion)
+        odds /= np.exp(np.log(odds).mean())
     return odds
 
 
-def _inclusion_of_odds(odds: np.ndarray, n_chosen: int) -> np.ndarray:
-    """Inclusion probabilities of the conditional Poisson design, by a product tree.
+def _inclusion_of_odds(odds: np.ndarray, n_chosen: int) -> tuple[np.ndarray, np.ndarray]:
+    """Chances to be chosen, and to be left out, in the conditional Poisson design, by a product tree.
 
     Each leaf is the polynomial ``(1 - p) + p z`` of one stream; going up multiplies, going down gives each leaf the
     product of all the others. Only sums of products of positive terms below one: nothing cancels and nothing overflows.
     """
     n = len(odds)
-    p = odds * (n_chosen / odds.sum())
-    p = p / (1 + p)
+    scaled = odds * (n_chosen / odds.sum())
+    p, q = scaled / (1 + scaled), 1 / (1 + scaled)
     levels = [np.zeros((1 << max(n - 1, 0).bit_length(), n_chosen + 1))]
     levels[0][:, 0] = 1.0
-    levels[0][:n, 0] = 1 - p
+    levels[0][:n, 0] = q
     levels[0][:n, 1] = p
     while len(levels[-1]) > 1:
         levels.append(_multiply(levels[-1][::2], levels[-1][1::2]))
@@ -153,7 +161,8 @@ def _inclusion_of_odds(odds: np.ndarray, n_chosen: int) -> np.ndarray:
         down[::2] = _multiply(others, level[1::2])
         down[1::2] = _multiply(others, level[::2])
         others = down
-    return p * others[:n, n_chosen - 1] / levels[-1][0, n_chosen]
+    all_of_them = levels[-1][0, n_chosen]
+    return p * others[:n, n_chosen - 1] / all_of_them, q * others[:n, n_chosen] / all_of_them
 
 
 def _multiply(a: np.ndarray, b: np.ndarray) -> np.ndarray:

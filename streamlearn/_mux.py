@@ -206,7 +206,7 @@ class StochasticMux(BaseMux):
         shares : ndarray of shape (n_streams,)
             They sum to one.
         """
-        if self._mode == "single_active":
+        if self._mode == "single_active" and self._lam is not None:
             return inclusion_probabilities(self._weights, self._n_slots) / self._n_slots
         return self._weights.copy()
 

@@ -170,8 +170,13 @@ class _Restarting(_Stochastic):
         return np.where(np.isnan(self._means), prior, self._means)
 
     def refresh(self) -> None:
-        """Compute again what depends on weights and mean lengths: ``_odds``, ``_cumulative`` and ``_choices``."""
+        """Compute the odds again, which depend on weights and mean lengths."""
         raise NotImplementedError
+
+    def _set_odds(self, odds: np.ndarray) -> None:
+        self._odds = odds
+        self._cumulative = np.cumsum(odds)
+        self._choices = []
 
     def release(self, slot: int, stream: int, n_items: int, exhausted: bool) -> bool:
         if n_items == 0:
@@ -252,9 +257,7 @@ class WithReplacement(_Restarting):
         self.refresh()
 
     def refresh(self) -> None:
-        self._odds = self.weights / self.mean_lengths()
-        self._cumulative = np.cumsum(self._odds)
-        self._choices = []
+        self._set_odds(self.weights / self.mean_lengths())
 
     def assign(self, slots: np.ndarray, times: np.ndarray) -> np.ndarray:
         return _draw(self.rng, self._cumulative, len(slots))
@@ -280,6 +283,11 @@ class SingleActive(_Restarting):
         self.refresh()
 
     def refresh(self) -> None:
+        if self.length.lam is None:
+            # Items are drawn by weight: shares hold if all are active as often, for a time of length / weight each.
+            self._capped: list[int] = []
+            self._set_odds(self.weights / self.mean_lengths())
+            return
         inclusion = inclusion_probabilities(self.weights, self.n_slots)
         free = (inclusion > 0) & (inclusion < 1)
         odds = np.zeros(len(inclusion))
@@ -287,9 +295,7 @@ class SingleActive(_Restarting):
             odds[free] = conditional_poisson_odds(inclusion[free])
             odds /= odds.max()
         self._capped = np.flatnonzero(inclusion >= 1).tolist()
-        self._odds = odds / self.mean_lengths()
-        self._cumulative = np.cumsum(self._odds)
-        self._choices = []
+        self._set_odds(odds / self.mean_lengths())
 
     def activate(self, slot: int) -> tuple[int, int] | None:
         if self.nothing_left():

@@ -4,7 +4,9 @@ In the order in which data flows:
 
 - streams: :class:`Streamer`, a restartable source of items, and :func:`streamable`, which makes functions return them;
 - pools: :class:`StreamPool`, streams with weights and names, and :func:`from_arrays`, which makes one from arrays;
-- pools of what does not fit in memory, read block by block: :func:`from_parquet`;
+- pools of what does not fit in memory, read block by block: :func:`from_parquet`, :func:`from_csv`,
+  :func:`from_npy`, :func:`from_hdf5`, :func:`from_zarr`, :func:`from_svmlight` (files), :func:`from_sql`,
+  :func:`from_dask`, :func:`from_huggingface`; and :func:`from_dataframe`, which makes one from a frame in memory;
 - muxes, streams that interleave a pool: :func:`mux`, :class:`StochasticMux`, :class:`ShuffledMux`,
   :class:`RoundRobinMux`, :class:`ChainMux`;
 - learning: :class:`StreamLearner` takes a stream batch by batch; :class:`StreamingEstimator` is a scikit-learn estimator
@@ -14,14 +16,22 @@ In the order in which data flows:
 
 from importlib.metadata import PackageNotFoundError, version
 
+from ._csv import from_csv
+from ._dask import from_dask
+from ._dataframe import from_dataframe
 from ._estimator import StreamingEstimator
 from ._factory import StreamFactory
+from ._chunked import from_hdf5, from_zarr
+from ._huggingface import from_huggingface
 from ._learner import StreamLearner
 from ._mux import ChainMux, RoundRobinMux, ShuffledMux, StochasticMux, mux
+from ._npy import from_npy
 from ._parquet import from_parquet
 from ._pool import StreamPool, from_arrays
 from ._scoring import stream_scorer
+from ._sql import from_sql
 from ._streamer import Streamer, streamable
+from ._svmlight import from_svmlight
 
 try:
     __version__ = version("streamlearn")
@@ -39,7 +49,16 @@ __all__ = [
     "Streamer",
     "StreamingEstimator",
     "from_arrays",
+    "from_csv",
+    "from_dask",
+    "from_dataframe",
+    "from_hdf5",
+    "from_huggingface",
+    "from_npy",
     "from_parquet",
+    "from_sql",
+    "from_svmlight",
+    "from_zarr",
     "mux",
     "stream_scorer",
     "streamable",

@@ -18,7 +18,9 @@ def is_url(path: str) -> bool:
     return "://" in path or "::" in path
 
 
-def list_files(paths: Any, suffixes: Sequence[str], storage_options: dict[str, Any] | None = None) -> list[str]:
+def list_files(
+    paths: Any, suffixes: Sequence[str], storage_options: dict[str, Any] | None = None, directories: bool = False
+) -> list[str]:
     """Return the files that ``paths`` stands for, sorted within each.
 
     Parameters
@@ -28,6 +30,8 @@ def list_files(paths: Any, suffixes: Sequence[str], storage_options: dict[str, A
     suffixes : sequence of str
     storage_options : dict, optional
         For fsspec.
+    directories : bool, default=False
+        Whether a pattern may match directories, too.
 
     Raises
     ------
@@ -42,11 +46,11 @@ def list_files(paths: Any, suffixes: Sequence[str], storage_options: dict[str, A
         if not isinstance(path, (str, os.PathLike)):
             raise TypeError(f"paths must be a str, a path or a list of them, got {path!r}.")
         path = os.fspath(path)
-        files.extend(_remote(path, suffixes, storage_options) if is_url(path) else _local(path, suffixes))
+        files.extend(_remote(path, suffixes, storage_options) if is_url(path) else _local(path, suffixes, directories))
     return files
 
 
-def _local(path: str, suffixes: Sequence[str]) -> list[str]:
+def _local(path: str, suffixes: Sequence[str], directories: bool) -> list[str]:
     path = os.path.expanduser(path)
     if os.path.isdir(path):
         found = [
@@ -59,7 +63,7 @@ def _local(path: str, suffixes: Sequence[str]) -> list[str]:
     if os.path.exists(path):
         return [path]
     if glob.has_magic(path):
-        found = [name for name in glob.glob(path, recursive=True) if os.path.isfile(name)]
+        found = [name for name in glob.glob(path, recursive=True) if directories or os.path.isfile(name)]
         return sorted(found) or _refuse_pattern(path)
     near = (
         nearest(os.path.basename(path), os.listdir(os.path.dirname(path) or "."))

@@ -19,7 +19,8 @@ LAYERS = [
     {"_mux", "_blocks"},
     {"_pool"},
     {"_sources"},
-    {"_parquet"},
+    {"_parquet", "_csv", "_npy", "_chunked", "_dataframe", "_sql", "_huggingface"},
+    {"_dask", "_svmlight"},
     {"_inner", "_progress", "_factory"},
     {"_training", "_learner"},
     {"_fit_source", "_outputs"},
@@ -50,7 +51,7 @@ def test_imports_go_down(path):
 def test_import_brings_no_optional_package():
     code = (
         "import sys, sklearn.base; before = set(sys.modules); import streamlearn; "
-        "optional = {'pandas', 'polars', 'pyarrow', 'dask', 'datasets', 'matplotlib'}; "
+        "optional = {'pandas', 'polars', 'pyarrow', 'dask', 'datasets', 'matplotlib', 'h5py', 'zarr', 'sqlalchemy', 'fsspec'}; "
         "print(sorted(optional & (set(sys.modules) - before)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -1,0 +1,240 @@
+"""from_hdf5 and from_zarr: pools of streams from arrays in chunked files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ._blocks import CACHE_BYTES
+from ._files import is_url, list_files, nearest, short_names
+from ._optional import require
+from ._pool import StreamPool
+from ._sources import (
+    RangeSource,
+    SameColumns,
+    bytes_per_row,
+    check_aligned,
+    check_options,
+    cut,
+    default_block_rows,
+    stream_pool,
+)
+
+
+class ChunkedSource(RangeSource):
+    """Rows of arrays in a file that is open only while a block is read."""
+
+    def __init__(
+        self,
+        name: str,
+        rows: tuple[int, int],
+        block_rows: int,
+        file: tuple[Callable, str],
+        arrays: dict[str, str],
+        row_bytes: int,
+    ) -> None:
+        super().__init__(name, rows, block_rows, tuple(arrays), row_bytes)
+        self._open, self._path = file
+        self._arrays = arrays
+
+    def read_rows(self, name: str, start: int, stop: int) -> np.ndarray:
+        with self._open(self._path) as opened:
+            return np.asarray(_array(opened, self._arrays[name], self._path)[start:stop])
+
+
+def _open_hdf5(path: str) -> Any:
+    h5py = require("h5py", extra="hdf5", purpose="from_hdf5")
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"{path!r} is gone: it was there when the pool was made.")
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        raise ValueError(
+            f"{path!r} is no HDF5 file that can be read, or was cut short ({error}). Write it again."
+        ) from error
+
+
+class _open_zarr:
+    """Opens a Zarr store, which has nothing to close."""
+
+    def __init__(self, path: str) -> None:
+        zarr = require("zarr", extra="zarr", purpose="from_zarr")
+        try:
+            self._opened = zarr.open(path, mode="r")
+        except (FileNotFoundError, ValueError) as error:
+            raise ValueError(f"{path!r} is no Zarr store that can be read: {error}") from error
+
+    def __enter__(self) -> Any:
+        return self._opened
+
+    def __exit__(self, *error: Any) -> None:
+        pass
+
+
+def _array(opened: Any, name: str, path: str) -> Any:
+    try:
+        found = opened[name]
+        found.shape  # noqa: B018  (a group has none)
+    except (KeyError, AttributeError):
+        there = list(opened.keys()) if hasattr(opened, "keys") else []
+        raise ValueError(f"{path!r} has no array {name!r}.{nearest(name, there)} It has {there}.") from None
+    return found
+
+
+def from_hdf5(
+    paths: Any,
+    X: str = "X",
+    y: str | None = None,
+    sample_weight: str | None = None,
+    *,
+    group_by: str = "file",
+    block_rows: int | None = None,
+    window: int | None = None,
+    shuffle: bool = True,
+    prefetch: int = 0,
+    cache_bytes: int = CACHE_BYTES,
+) -> StreamPool:
+    """Make a pool of streams of samples from HDF5 files.
+
+    Parameters
+    ----------
+    paths : str, path, or sequence of them
+        Files, patterns or directories.
+    X, y, sample_weight : str
+        Names of the arrays in each file, such as ``"train/images"``.
+    group_by : "file" or "block", default="file"
+        What a stream is.
+    block_rows : int, optional
+        Rows that are read at once; None (default): about a megabyte, in whole chunks.
+    window, shuffle, prefetch, cache_bytes
+        As in :func:`from_parquet`.
+
+    Returns
+    -------
+    pool : StreamPool
+        A file is open only while a block of it is read.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a file is missing, or a pattern matches nothing.
+    ValueError
+        If a file is no HDF5 file, has no such array, or arrays do not fit each other.
+
+    See Also
+    --------
+    from_zarr, from_npy : Arrays in other files.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import h5py, numpy as np
+    >>> from streamlearn import from_hdf5
+    >>> with tempfile.TemporaryDirectory() as directory:
+    ...     path = os.path.join(directory, "digits.h5")
+    ...     with h5py.File(path, "w") as file:
+    ...         file["images"], file["labels"] = np.ones((6, 4)), np.arange(6)
+    ...     pool = from_hdf5(path, "images", "labels", group_by="block", block_rows=4)
+    ...     pool, len(list(pool[0]))
+    (StreamPool(2 streams: 'digits.h5#0', 'digits.h5#1'), 4)
+    """
+    require("h5py", extra="hdf5", purpose="from_hdf5")
+    options = check_options(window, shuffle, prefetch, cache_bytes, block_rows)
+    files = list_files(paths, (".h5", ".hdf5", ".he5"))
+    return _pool(_open_hdf5, files, {"X": X, "y": y, "sample_weight": sample_weight}, group_by, block_rows, options)
+
+
+def from_zarr(
+    paths: Any,
+    X: str = "X",
+    y: str | None = None,
+    sample_weight: str | None = None,
+    *,
+    group_by: str = "file",
+    block_rows: int | None = None,
+    window: int | None = None,
+    shuffle: bool = True,
+    prefetch: int = 0,
+    cache_bytes: int = CACHE_BYTES,
+) -> StreamPool:
+    """Make a pool of streams of samples from Zarr groups.
+
+    Parameters
+    ----------
+    paths : str, path, or sequence of them
+        Stores: directories or zip files of a group each, patterns of them, or URLs that zarr understands.
+    X, y, sample_weight : str
+        Names of the arrays in each group.
+    group_by : "file" or "block", default="file"
+        What a stream is; a store counts as a file.
+    block_rows : int, optional
+        Rows that are read at once; None (default): about a megabyte, in whole chunks.
+    window, shuffle, prefetch, cache_bytes
+        As in :func:`from_parquet`.
+
+    Returns
+    -------
+    pool : StreamPool
+
+    Raises
+    ------
+    FileNotFoundError
+        If a store is missing, or a pattern matches nothing.
+    ValueError
+        If a path is no store, has no such array, or arrays do not fit each other.
+
+    See Also
+    --------
+    from_hdf5, from_npy : Arrays in other files.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import numpy as np, zarr
+    >>> from streamlearn import from_zarr
+    >>> with tempfile.TemporaryDirectory() as directory:
+    ...     path = os.path.join(directory, "digits.zarr")
+    ...     group = zarr.open_group(path, mode="w")
+    ...     group["images"], group["labels"] = np.ones((6, 4)), np.arange(6)
+    ...     pool = from_zarr(path, "images", "labels")
+    ...     pool, len(list(pool[0]))
+    (StreamPool(1 stream: 'digits.zarr'), 6)
+    """
+    require("zarr", extra="zarr", purpose="from_zarr")
+    options = check_options(window, shuffle, prefetch, cache_bytes, block_rows)
+    stores: list[str] = []
+    for given in [paths] if isinstance(paths, (str, os.PathLike)) else paths:
+        path = os.fspath(given)
+        stores += [path] if is_url(path) or os.path.isdir(path) else list_files(path, (".zarr",), directories=True)
+    return _pool(_open_zarr, stores, {"X": X, "y": y, "sample_weight": sample_weight}, group_by, block_rows, options)
+
+
+def _pool(
+    opener: Callable,
+    files: list[str],
+    arrays: dict[str, str | None],
+    group_by: str,
+    block_rows: Any,
+    options: dict[str, Any],
+) -> StreamPool:
+    named = {part: name for part, name in arrays.items() if name is not None}
+    same = SameColumns()
+    sources = []
+    for name, path in zip(short_names(files), files, strict=True):
+        with opener(path) as opened:
+            found = {part: _array(opened, array, path) for part, array in named.items()}
+            shapes = {part: tuple(array.shape) for part, array in found.items()}
+            dtypes = {part: np.dtype(array.dtype) for part, array in found.items()}
+            chunks = found["X"].chunks or (1,)
+        n_rows = check_aligned(shapes, dtypes, repr(path))
+        same.check(shapes, repr(path))
+        row_bytes = bytes_per_row(shapes, dtypes)
+        size = block_rows or default_block_rows(row_bytes, int(chunks[0]))
+        sources += [
+            ChunkedSource(n, rows, size, (opener, path), named, row_bytes)
+            for n, rows in cut(name, n_rows, size, group_by)
+        ]
+    return stream_pool(sources, options, repr(files))

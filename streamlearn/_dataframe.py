@@ -1,0 +1,114 @@
+"""from_dataframe: a pool of streams from a DataFrame in memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ._files import as_list, refuse_missing
+from ._pool import StreamPool, from_arrays
+from ._rows import is_frame
+
+
+def from_dataframe(
+    frame: Any,
+    *,
+    target: Any,
+    features: Any = None,
+    sample_weight: str | None = None,
+    by: str | None = None,
+    n_streams: int | None = None,
+    shuffle: bool = True,
+) -> StreamPool:
+    """Make a pool of streams of samples from a DataFrame of pandas or polars.
+
+    Parameters
+    ----------
+    frame : DataFrame
+    target : str, list of str or None
+        Column of targets; several make ``y`` two-dimensional.
+    features : sequence of str, optional
+        Columns of ``X``. None (default): all others.
+    sample_weight : str, optional
+        Column of weights.
+    by : str, optional
+        Column of which each value is a stream, named by it.
+    n_streams : int, optional
+        Number of blocks of rows, without ``by``; one by default.
+    shuffle : bool, default=True
+        Whether each pass over a stream has an order of its own.
+
+    Returns
+    -------
+    pool : StreamPool
+        Numbers make one float array (float32 if all features are), nulls are NaN. If a feature is text or a category, ``X``
+        is a DataFrame.
+
+    Raises
+    ------
+    ValueError
+        If a column is missing (the nearest name is offered) or holds dates.
+
+    See Also
+    --------
+    from_arrays : A pool from arrays.
+    from_parquet : A pool from files that need not fit in memory.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from streamlearn import from_dataframe
+    >>> frame = pd.DataFrame({"distance": [1.0, 2.5, 4.0], "late": [0, 1, 1], "carrier": ["UA", "AA", "UA"]})
+    >>> from_dataframe(frame, target="late", by="carrier")
+    StreamPool(2 streams: 'AA', 'UA')
+    """
+    if not is_frame(frame):
+        raise TypeError(f"frame must be a DataFrame of pandas or polars, got {type(frame).__name__}.")
+    if by is not None:
+        refuse_missing([by], list(map(str, frame.columns)), "the frame")
+    parts = frame_parts(frame, target, features, sample_weight, () if by is None else (by,))
+    values = None if by is None else frame[by].to_numpy()
+    return from_arrays(**parts, by=values, n_streams=n_streams, shuffle=shuffle)
+
+
+def frame_parts(
+    frame: Any, target: Any, features: Any, sample_weight: str | None, without: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """Return ``X``, ``y`` and ``sample_weight`` of a frame, those that there are."""
+    targets = [] if target is None else as_list(target, "target")
+    others = [] if sample_weight is None else [sample_weight]
+    there = [str(name) for name in frame.columns]
+    unused = (*targets, *others, *without)
+    names = [name for name in there if name not in unused] if features is None else as_list(features, "features")
+    refuse_missing([*names, *targets, *others], there, "the frame")
+    if not names:
+        raise ValueError("the frame has no features: all its columns are target, weight or group.")
+    for name in [*names, *targets]:
+        if _is_date(frame[name]):
+            raise ValueError(
+                f"column {name!r} holds dates: derive numbers from it (hour, weekday) before, or leave it out with features=."
+            )
+    parts = {"X": _numbers(frame, names)}
+    if targets:
+        columns = [frame[name].to_numpy() for name in targets]
+        parts["y"] = columns[0] if isinstance(target, str) else np.column_stack(columns)
+    if sample_weight is not None:
+        parts["sample_weight"] = frame[sample_weight].to_numpy()
+    return parts
+
+
+def _is_date(column: Any) -> bool:
+    kind = str(column.dtype).lower()
+    return kind.startswith(("date", "time", "duration", "period"))
+
+
+def _numbers(frame: Any, names: list[str]) -> Any:
+    """Return an array of floats, or the frame if some of it is no number."""
+    kinds = [str(frame[name].dtype).lower() for name in names]
+    if not all(kind.startswith(("int", "uint", "float", "bool", "decimal")) for kind in kinds):
+        return frame[names]
+    dtype = np.float32 if set(kinds) == {"float32"} else np.float64
+    if hasattr(frame, "iloc"):
+        return np.ascontiguousarray(frame[names].to_numpy(dtype, na_value=np.nan))
+    return np.column_stack([frame[name].to_numpy().astype(dtype) for name in names])

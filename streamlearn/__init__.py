@@ -16,12 +16,12 @@ In the order in which data flows:
 
 from importlib.metadata import PackageNotFoundError, version
 
+from ._chunked import from_hdf5, from_zarr
 from ._csv import from_csv
 from ._dask import from_dask
 from ._dataframe import from_dataframe
 from ._estimator import StreamingEstimator
 from ._factory import StreamFactory
-from ._chunked import from_hdf5, from_zarr
 from ._huggingface import from_huggingface
 from ._learner import StreamLearner
 from ._mux import ChainMux, RoundRobinMux, ShuffledMux, StochasticMux, mux

@@ -17,7 +17,7 @@ import numpy as np
 
 from ._arrays import Reader, SampleStream, by_table, check_parts, pass_key
 from ._prefetch import Prefetcher
-from ._random import mix32, mix_array, permute
+from ._random import generator, mix32, mix_array, permute
 from ._rows import concat_rows, is_frame, n_rows, row_bytes, slice_rows
 from ._streamer import Streamer
 
@@ -174,10 +174,12 @@ def read_block(source: BlockSource, block: int) -> dict[str, Any]:
 class _Window:
     """Consecutive blocks of a pass over a stream, whose samples are mixed."""
 
-    __slots__ = ("blocks", "columns", "future", "given", "n_bytes", "n_pins", "size", "source")
+    __slots__ = ("blocks", "columns", "future", "given", "key", "n_bytes", "n_pins", "order", "size", "source")
 
-    def __init__(self, source: BlockSource, blocks: list[int], size: int) -> None:
+    def __init__(self, source: BlockSource, blocks: list[int], size: int, key: int | None) -> None:
         self.source = source
+        self.key = key  # of the order of its rows; None: as they lie
+        self.order: np.ndarray | None = None
         self.blocks = blocks
         self.size = size
         self.given = 0  # samples that were located
@@ -262,34 +264,24 @@ class BlockReader(Reader):
     def _find(
         self, place: np.ndarray, who: np.ndarray, number: np.ndarray | None, present: np.ndarray, order: np.ndarray
     ) -> tuple[np.ndarray, list[tuple[_Window, np.ndarray, int, int]]]:
-        """Return the samples' places in time and ``(window, rows, start, stop)``."""
+        """Return the samples' places in time and ``(window, places in it, start, stop)``."""
         # small integers are sorted by radix, which is much faster
         narrow = np.searchsorted(present, who).astype(np.int16) if len(present) < 2**15 else who
         by = np.argsort(narrow, kind="stable")
         edges = np.append(np.searchsorted(who[by], present), len(who)).tolist()
         place = place[by]
-        rows, sizes = np.empty(len(who), np.int64), np.empty(len(who), np.int64)
-        keys, tables = np.empty(len(who), np.uint32), np.empty(len(who), np.int64)
+        rows, tables = np.empty(len(who), np.int64), np.empty(len(who), np.int64)
         windows: list[_Window] = []
         for i, stream in enumerate(present.tolist()):
-            segment = np.arange(edges[i], edges[i + 1])
-            numbers = np.zeros(1, np.int64) if number is None else number[by[segment]]
-            for later in np.unique(numbers).tolist():
-                at = segment if number is None else segment[numbers == later]
-                layout = self._layout(stream, int(self._passes[stream]) + later)
-                window = np.searchsorted(layout.starts, place[at], side="right") - 1
-                rows[at] = place[at] - layout.starts[window]
-                sizes[at] = (layout.starts[1:] - layout.starts[:-1])[window]
-                keys[at] = layout.keys[window]
-                which, local, counts = np.unique(window, return_inverse=True, return_counts=True)
-                tables[at] = local + len(windows)
-                for w, count in zip(which.tolist(), counts.tolist(), strict=True):
-                    windows.append(self._pin(stream, layout, w, count))
-        shuffled = self._shuffled[who[by]]
-        if shuffled.all():
-            rows = permute(rows, sizes, keys)
-        elif shuffled.any():
-            rows[shuffled] = permute(rows[shuffled], sizes[shuffled], keys[shuffled])
+            segment: Any = slice(edges[i], edges[i + 1])
+            number_of_stream = int(self._passes[stream])
+            if number is None:
+                self._find_in_pass(stream, number_of_stream, segment, place, rows, tables, windows)
+                continue
+            later = number[by[segment]]
+            for more in np.unique(later).tolist():
+                at = edges[i] + np.flatnonzero(later == more)
+                self._find_in_pass(stream, number_of_stream + more, at, place, rows, tables, windows)
         if len(windows) < 2**15:
             tables = tables.astype(np.int16)
         rows, back, cuts = by_table(tables, len(windows), rows, order[by])
@@ -297,6 +289,32 @@ class BlockReader(Reader):
             (window, rows[start:stop], start, stop)
             for window, start, stop in zip(windows, cuts[:-1], cuts[1:], strict=True)
         ]
+
+    def _find_in_pass(
+        self,
+        stream: int,
+        number: int,
+        at: Any,
+        place: np.ndarray,
+        rows: np.ndarray,
+        tables: np.ndarray,
+        windows: list[_Window],
+    ) -> None:
+        """Fill in, for the samples ``at``, their places within windows and the numbers of these, and append the windows."""
+        layout = self._layout(stream, number)
+        places = place[at]
+        first, last = np.searchsorted(layout.starts, [places.min(), places.max()], side="right").tolist()
+        if first == last:  # as nearly always
+            rows[at] = places - layout.starts[first - 1]
+            tables[at] = len(windows)
+            windows.append(self._pin(stream, layout, first - 1, len(places)))
+            return
+        window = np.searchsorted(layout.starts, places, side="right") - 1
+        rows[at] = places - layout.starts[window]
+        which, local, counts = np.unique(window, return_inverse=True, return_counts=True)
+        tables[at] = local + len(windows)
+        for w, count in zip(which.tolist(), counts.tolist(), strict=True):
+            windows.append(self._pin(stream, layout, w, count))
 
     def _layout(self, stream: int, number: int) -> _Layout:
         layout = self._layouts.get(stream)
@@ -315,7 +333,8 @@ class BlockReader(Reader):
             if window is None:
                 blocks = layout.order[layout.cuts[w] : layout.cuts[w + 1]].tolist()
                 size = int(layout.starts[w + 1] - layout.starts[w])
-                window = self._windows[name] = _Window(self._streams[stream]._source, blocks, size)
+                key = int(layout.keys[w]) if self._shuffled[stream] else None
+                window = self._windows[name] = _Window(self._streams[stream]._source, blocks, size, key)
                 self._count(window, layout.number)
             window.n_pins += 1
             window.given += count
@@ -349,7 +368,10 @@ class BlockReader(Reader):
 
     def gather(self, where: Any) -> dict[str, Any]:
         back, parts = where
-        read = [(self._columns(window), rows, start, stop) for window, rows, start, stop in parts]
+        read = []
+        for window, places, start, stop in parts:
+            columns = self._columns(window)
+            read.append((columns, places if window.order is None else window.order[places], start, stop))
         batch = {name: self.gather_column(name, read, back) for name in self._parts}
         with self._lock:
             for window, *_ in parts:
@@ -371,7 +393,9 @@ class BlockReader(Reader):
         with self._lock:
             if window.columns is None:
                 window.columns, window.future = columns, None
-                window.n_bytes = sum(map(_size, columns.values()))
+                if window.key is not None:  # kept with the rows: computing each place anew costs several times as much
+                    window.order = generator(window.key).permutation(window.size)
+                window.n_bytes = sum(map(_size, columns.values())) + 8 * window.size
                 self._n_bytes += window.n_bytes
                 self._cached[id(window)] = window
             else:
@@ -380,7 +404,7 @@ class BlockReader(Reader):
 
     def _drop(self, window: _Window) -> None:
         if window.columns is not None:
-            window.columns = None
+            window.columns = window.order = None
             self._n_bytes -= window.n_bytes
             del self._cached[id(window)]
 

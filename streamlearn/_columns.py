@@ -21,7 +21,7 @@ class Columns:
     schema : pyarrow.Schema
     target : str, list of str or None
     features : list of str or None
-        None: all columns but ``target``, ``sample_weight`` and those in ``without``.
+        None: all columns but ``target``, ``sample_weight``, those in ``without`` and the index that pandas wrote.
     sample_weight : str or None
     where : str
         For errors: whose schema it is.
@@ -34,7 +34,7 @@ class Columns:
         self.targets = [] if target is None else as_list(target, "target")
         self.target_is_list = target is not None and not isinstance(target, str)
         self.weight = sample_weight
-        special = {*self.targets, sample_weight, *without}
+        special = {*self.targets, sample_weight, *without, *_index(schema)}
         default = [name for name in schema.names if name not in special]
         self.features = default if features is None else as_list(features, "features")
         self.names = list(dict.fromkeys([*self.features, *self.targets, *([sample_weight] if sample_weight else [])]))
@@ -107,6 +107,12 @@ class Columns:
             if pa.types.is_dictionary(field.type):  # blocks would otherwise differ in their categories
                 table = table.set_column(j, field.name, table.column(j).cast(field.type.value_type))
         return table.to_pandas(ignore_metadata=True)
+
+
+def _index(schema: Any) -> list[str]:
+    """Columns that were the index of a frame: it numbers rows, which is nothing to learn from."""
+    columns = (schema.pandas_metadata or {}).get("index_columns", [])
+    return [name for name in columns if isinstance(name, str)]
 
 
 def _loose(kind: Any) -> Any:

@@ -244,8 +244,8 @@ def from_parquet(
     target : str, list of str or None
         Column of targets; several make ``y`` two-dimensional; None: no ``y``.
     features : sequence of str, optional
-        Columns of ``X``. None (default): all columns in the files but target, weight and group. Only those that are used are
-        read.
+        Columns of ``X``. None (default): all columns in the files but target, weight, group and the index that pandas wrote. Only
+        those that are used are read.
     sample_weight : str, optional
         Column of weights.
     group_by : "file", "row_group" or a column, default="file"

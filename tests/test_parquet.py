@@ -194,6 +194,11 @@ def test_frames_train_what_takes_frames(tmp_path):
     assert model.score(from_parquet(tmp_path, target="label")) > 0.9
 
 
+def test_an_index_of_pandas_is_no_feature(tmp_path):
+    pd.DataFrame({"x": [1.0, 2.0]}, index=[7, 9]).to_parquet(tmp_path / "t.parquet")
+    assert from_parquet(tmp_path, target=None)[0]._column("X").tolist() == [[1.0], [2.0]]
+
+
 def test_several_targets_and_weights(tmp_path):
     columns = {"x": [1, 2, 3], "u": [4, 5, 6], "v": [7, 8, 9], "w": [1, 0, 2]}
     stream = columns_of(tmp_path, columns, target=["v", "u"], sample_weight="w")

@@ -190,10 +190,11 @@ class Reader:
         number: Any = None
         totals = places + counts
         wrapped = totals > sizes
+        # what has no order of its own is given in time, and so is a pass before the next begins
+        torn = (wrapped | ~self._shuffled[present]) & (n_runs > 1)
+        if torn.any():
+            _put_in_time(place, who, order, present[torn])
         if wrapped.any():
-            torn = wrapped & (n_runs > 1)
-            if torn.any():
-                _put_in_time(place, who, order, present[torn])
             size = self._sizes[who]
             number, place = np.divmod(place, size)
         where = self._find(place, who, number, present, order)

@@ -54,7 +54,7 @@ def as_batch(item: Any) -> Batch:
         X, y = item.get("X"), item.get("y", item.get("Y"))
         if type(X) is np.ndarray and type(y) is np.ndarray and X.ndim == 2 and y.ndim and len(y) == len(X):
             return Batch(X, y, None, len(X))
-    if isinstance(item, Mapping):
+    if isinstance(item, Mapping) and not sparse.issparse(item):  # one of SciPy's formats is a mapping
         X, y, weight = _from_mapping(item)
     elif isinstance(item, tuple):
         if not 1 <= len(item) <= 3:
@@ -73,7 +73,9 @@ def as_batch(item: Any) -> Batch:
             weight = None if weight is None else np.asarray(weight, np.float64).reshape(1)
     elif is_series(X):
         return as_batch((X.to_numpy(), y, weight))
-    elif not (sparse.issparse(X) or is_frame(X)):
+    elif sparse.issparse(X):
+        X = X.tocsr()  # other formats cannot be cut by rows
+    elif not is_frame(X):
         if not hasattr(X, "__array__"):
             raise TypeError(
                 "an item must be a mapping with X, y and sample_weight, a tuple of them, or X alone (an array, a sparse matrix, "

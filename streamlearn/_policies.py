@@ -184,6 +184,9 @@ class _Restarting(_Stochastic):
             return False
         if self.barren:
             self.barren.clear()
+            if len(self.alive) < self.n_slots:  # slots that died because nothing else was left to try
+                self.alive = dict.fromkeys(range(self.n_slots))
+                self.stale = True
         if self.sizes[stream] >= 0:
             return False
         seen = self._visits.setdefault(stream, [0, 0])

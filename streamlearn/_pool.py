@@ -66,8 +66,7 @@ class StreamPool(Sequence):
             weights = getattr(streams, "weights", None)
         if weights is not None:
             check_weights(weights, n, "weights")
-            weights = np.array(weights)
-            weights.flags.writeable = False
+            weights = _read_only(np.array(weights))
         self._weights: np.ndarray | None = weights
         if names is None:
             names = getattr(streams, "names", None) or [str(i) for i in range(n)]
@@ -119,7 +118,7 @@ class StreamPool(Sequence):
         """A pool of some of the streams; nothing needs checking again, and it may be empty, as any slice."""
         pool = object.__new__(type(self))
         pool._streams = [self._streams[i] for i in chosen]
-        pool._weights = None if self._weights is None else self._weights[chosen]
+        pool._weights = None if self._weights is None else _read_only(self._weights[chosen])
         pool._names = tuple(self._names[i] for i in chosen)
         return pool
 
@@ -146,6 +145,11 @@ class StreamPool(Sequence):
         shown = ", ".join(map(repr, self._names[:3])) + (", ..." if n > 3 else "")
         weighted = "" if self._weights is None else "; weighted"
         return f"StreamPool({n} stream{'' if n == 1 else 's'}{': ' if n else ''}{shown}{weighted})"
+
+
+def _read_only(array: np.ndarray) -> np.ndarray:
+    array.flags.writeable = False
+    return array
 
 
 def from_arrays(
@@ -198,8 +202,9 @@ def from_arrays(
     >>> pool = from_arrays(X, y, by="y", shuffle=False)
     >>> pool.names
     ('a', 'b')
-    >>> next(pool[1].generate())
-    {'X': array([2., 3.]), 'y': np.str_('b')}
+    >>> sample = next(pool[1].generate())
+    >>> sample["X"].tolist(), str(sample["y"])
+    ([2.0, 3.0], 'b')
     """
     columns = _columns(X, y, sample_weight)
     table = Table(columns)

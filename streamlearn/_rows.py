@@ -15,7 +15,7 @@ def is_frame(values: Any) -> bool:
 
 
 def is_series(values: Any) -> bool:
-    return not isinstance(values, np.ndarray) and hasattr(values, "to_numpy") and getattr(values, "ndim", 1) == 1
+    return not isinstance(values, np.ndarray) and hasattr(values, "to_numpy") and not hasattr(values, "columns")
 
 
 def n_rows(values: Any) -> int:

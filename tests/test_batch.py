@@ -1,0 +1,488 @@
+"""Batches: every spelling of an item, every error; joining and cutting keep all rows, their order and their origin."""
+
+import types
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import sparse
+
+from streamlearn._batch import Joiner, as_batch
+
+X = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+Y = np.array([1, 0, 1])
+W = np.array([0.5, 1.0, 2.0])
+
+
+def dense(values):
+    """Rows as lists, of whatever kind of X."""
+    if sparse.issparse(values):
+        values = values.toarray()
+    elif isinstance(values, pd.DataFrame | pl.DataFrame):
+        values = values.to_numpy()
+    return values if isinstance(values, list) else np.asarray(values).tolist()
+
+
+def parts(batch):
+    def optional(values):
+        return None if values is None else values.tolist()
+
+    return dense(batch.X), optional(batch.y), optional(batch.sample_weight), batch.n
+
+
+# -- spellings ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("item", "has_y", "has_weight"),
+    [
+        ({"X": X}, False, False),
+        ({"X": X, "y": Y}, True, False),
+        ({"X": X, "Y": Y}, True, False),
+        ({"y": Y, "X": X, "sample_weight": W}, True, True),
+        ({"X": X, "Y": Y, "sample_weight": W}, True, True),
+        ({"X": X, "sample_weight": W}, False, True),
+        ({"X": X, "y": None, "sample_weight": None}, False, False),
+        (types.MappingProxyType({"X": X, "y": Y}), True, False),
+        ((X,), False, False),
+        ((X, Y), True, False),
+        ((X, None), False, False),
+        ((X, Y, W), True, True),
+        ((X, Y, None), True, False),
+        ((X, None, W), False, True),
+        (X, False, False),
+        (X.tolist(), False, False),
+        ((X.tolist(), Y.tolist(), W.tolist()), True, True),
+        ((X, pd.Series(Y, index=[7, 8, 9]), pl.Series(W)), True, True),
+        (list(X), False, False),
+    ],
+)
+def test_every_spelling_is_read(item, has_y, has_weight):
+    batch = as_batch(item)
+    assert parts(batch) == (X.tolist(), Y.tolist() if has_y else None, W.tolist() if has_weight else None, 3)
+
+
+def test_arrays_are_not_copied():
+    for item in ({"X": X, "y": Y}, {"X": X, "Y": Y, "sample_weight": W}, (X, Y), X):
+        batch = as_batch(item)
+        assert batch.X is X
+        assert batch.y is None or batch.y is Y
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [sparse.csr_matrix, sparse.csc_matrix, sparse.coo_matrix, sparse.csr_array, sparse.lil_matrix, sparse.dok_matrix],
+)
+def test_sparse_matrices(kind):
+    for item in (kind(X), (kind(X), Y), {"X": kind(X), "y": Y}):
+        batch = as_batch(item)
+        assert sparse.issparse(batch.X)
+        assert parts(batch)[0] == X.tolist()
+        assert batch.n == 3
+
+
+@pytest.mark.parametrize(
+    "frame", [pd.DataFrame(X, columns=["a", "b"]), pl.DataFrame(X, schema=["a", "b"])], ids=["pandas", "polars"]
+)
+def test_frames_stay_frames(frame):
+    for item in (frame, (frame, Y), {"X": frame, "y": Y}):
+        batch = as_batch(item)
+        assert type(batch.X) is type(frame)
+        assert list(batch.X.columns) == ["a", "b"]
+        assert parts(batch)[0] == X.tolist()
+
+
+@pytest.mark.parametrize(
+    "frame", [pd.DataFrame({"a": [1.0, 2.0]}), pl.DataFrame({"a": [1.0, 2.0]})], ids=["pandas", "polars"]
+)
+def test_a_frame_of_one_column_is_no_series(frame):
+    batch = as_batch((frame, [0, 1]))
+    assert type(batch.X) is type(frame)
+    assert parts(batch) == ([[1.0], [2.0]], [0, 1], None, 2)
+
+
+TEXTS = ["one text", "two", "three"]
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        TEXTS,
+        np.array(TEXTS),
+        np.array(TEXTS, object),
+        pd.Series(TEXTS),
+        pd.Series(TEXTS, dtype=object),
+        pl.Series(TEXTS),
+    ],
+    ids=lambda values: f"{type(values).__module__} {getattr(values, 'dtype', '')}",
+)
+def test_texts_are_rows(texts):
+    for item in (texts, (texts,)):
+        batch = as_batch(item)
+        assert batch.X == TEXTS
+        assert batch.n == 3
+    assert parts(as_batch((texts, Y, W))) == (TEXTS, Y.tolist(), W.tolist(), 3)
+
+
+@pytest.mark.parametrize(
+    "one",
+    [X[0], X[0].tolist(), X[0].astype(int), np.array([True, False]), pd.Series(X[0]), pl.Series(X[0])],
+    ids=lambda value: f"{type(value).__module__}.{type(value).__name__}",
+)
+def test_one_dimension_of_numbers_is_one_sample(one):
+    expected = [np.asarray(one).tolist()]
+    assert parts(as_batch(one)) == (expected, None, None, 1)
+    assert parts(as_batch((one, 1))) == (expected, [1], None, 1)
+    assert parts(as_batch({"X": one, "y": "a", "sample_weight": 0.5})) == (expected, ["a"], [0.5], 1)
+    assert parts(as_batch({"X": one, "y": np.int64(1), "sample_weight": np.float64(2)})) == (expected, [1], [2.0], 1)
+
+
+def test_several_outputs_of_one_sample():
+    batch = as_batch((X[0], [1.0, 2.0, 3.0]))
+    assert batch.y.shape == (1, 3)
+
+
+def test_one_text_is_one_sample():
+    assert parts(as_batch("some text")) == (["some text"], None, None, 1)
+    assert parts(as_batch(("some text", "label", 2.0))) == (["some text"], ["label"], [2.0], 1)
+    assert parts(as_batch({"X": "some text", "y": 3})) == (["some text"], [3], None, 1)
+
+
+@pytest.mark.parametrize(
+    "one", [X[:1], sparse.csr_matrix(X[:1]), pd.DataFrame(X[:1]), ["text"]], ids=lambda x: type(x).__name__
+)
+def test_one_row_takes_scalars(one):
+    _, y, weight, n = parts(as_batch({"X": one, "y": 1, "sample_weight": 0.5}))
+    assert (y, weight, n) == ([1], [0.5], 1)
+
+
+@pytest.mark.parametrize("empty", [np.empty((0, 2)), sparse.csr_matrix((0, 2)), pd.DataFrame(columns=["a", "b"])])
+def test_no_rows(empty):
+    assert as_batch(empty).n == 0
+    assert as_batch((empty, [])).n == 0
+
+
+def test_images_are_rows():
+    images = np.arange(24).reshape(2, 3, 4)
+    assert as_batch(images).n == 2
+    assert as_batch((images, [0, 1])).X is images
+
+
+def test_samples_of_array_streams_are_read():
+    from streamlearn import from_arrays
+
+    for kind in (X, sparse.csr_matrix(X), pd.DataFrame(X), pl.DataFrame(X), X.tolist()):
+        items = list(from_arrays(kind, Y, W, shuffle=False)[0])
+        assert [parts(as_batch(item)) for item in items] == [([X[i].tolist()], [Y[i]], [W[i]], 1) for i in range(3)]
+
+
+# -- errors -------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("item", "error", "said"),
+    [
+        ({}, ValueError, "must have 'X'"),
+        ({"y": Y}, ValueError, r"must have 'X'.*got \['y'\]"),
+        ({"x": X, "y": Y}, ValueError, "must have 'X'"),
+        ({"X": X, "target": Y}, ValueError, "key 'target'.*rename it, or leave it out"),
+        ({"target": Y, "X": X}, ValueError, "key 'target'"),
+        ({"X": X, "y": Y, "Y": Y}, ValueError, "both 'y' and 'Y'"),
+        ((), ValueError, "got 0 parts"),
+        ((X, Y, W, W), ValueError, "got 4 parts"),
+        ((X, Y[:2]), ValueError, r"X with 3 rows, but y of shape \(2,\)"),
+        ((X, 1), ValueError, r"X with 3 rows, but y of shape \(\)"),
+        ({"X": X, "Y": Y[:2]}, ValueError, r"X with 3 rows, but y of shape \(2,\)"),
+        ({"X": sparse.csr_matrix(X), "y": Y[:2]}, ValueError, "X with 3 rows, but y"),
+        ((TEXTS, Y[:2]), ValueError, "X with 3 rows, but y"),
+        ((X, Y, W[:2]), ValueError, r"X with 3 rows, but sample_weight of shape \(2,\)"),
+        ((X, Y, 1.0), ValueError, "sample_weight"),
+        ((X, Y, W[:, None]), ValueError, r"sample_weight of shape \(3, 1\)"),
+        (3.0, TypeError, "got float"),
+        (None, TypeError, "got NoneType"),
+        (b"bytes", TypeError, "got bytes"),
+        ({1, 2}, TypeError, "got set"),
+        (iter([1]), TypeError, "got list_iterator"),
+        ((None, Y), TypeError, "got NoneType"),
+        ({"X": None}, TypeError, "got NoneType"),
+        (np.float64(3), ValueError, "at least one dimension"),
+        (np.array(3), ValueError, "at least one dimension"),
+        ([[1, 2], [3]], ValueError, "inhomogeneous"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_read_is_refused(item, error, said):
+    with pytest.raises(error, match=said):
+        as_batch(item)
+
+
+# -- joining ------------------------------------------------------------------------------------------------------------------
+
+
+def make_kind(kind):
+    """From numbers of rows to X in which each row tells its number."""
+    return {
+        "floats": lambda ids: np.stack([ids, -ids], axis=1).astype(float),
+        "ints": lambda ids: np.stack([ids, -ids], axis=1),
+        "images": lambda ids: np.repeat(ids, 6).reshape(-1, 2, 3),
+        "sparse": lambda ids: sparse.csr_matrix(np.stack([ids, -ids], axis=1).astype(float)),
+        "csc": lambda ids: sparse.csc_matrix(np.stack([ids, -ids], axis=1).astype(float)),
+        "coo": lambda ids: sparse.coo_matrix(np.stack([ids, -ids], axis=1).astype(float)),
+        "pandas": lambda ids: pd.DataFrame({"n": ids, "t": ids.astype(str)}),
+        "polars": lambda ids: pl.DataFrame({"n": ids, "t": ids.astype(str)}),
+        "texts": lambda ids: ids.astype(str).tolist(),
+    }[kind]
+
+
+def row_numbers(values):
+    if sparse.issparse(values):
+        return values.toarray()[:, 0].astype(int).tolist()
+    if isinstance(values, pd.DataFrame | pl.DataFrame):
+        assert list(values["t"]) == [str(i) for i in values["n"]]
+        return list(values["n"])
+    if isinstance(values, list):
+        return [int(text) for text in values]
+    return np.asarray(values).reshape(len(values), -1)[:, 0].astype(int).tolist()
+
+
+def cut(sizes, size, first, kind_of, parts_of=lambda ids: (ids % 3, ids / 4)):
+    """Feed items of these sizes; return rows, targets, weights and origins in the order of the output, and its sizes."""
+    joiner = Joiner(size, first)
+    rows, targets, weights, origins, out_sizes = [], [], [], [], []
+
+    def collect(batches):
+        for batch, counts in batches:
+            numbers = row_numbers(batch.X)
+            assert batch.n == len(numbers) == sum(n for _, n in counts)
+            rows.extend(numbers)
+            out_sizes.append(batch.n)
+            for values, out in ((batch.y, targets), (batch.sample_weight, weights)):
+                assert values is None or len(values) == batch.n
+                out.extend([] if values is None else values.tolist())
+            for position, n in counts:
+                assert n > 0
+                origins.extend([position] * n)
+
+    at = 0
+    for position, n in enumerate(sizes):
+        ids = np.arange(at, at + n)
+        at += n
+        collect(joiner.feed(as_batch((kind_of[position % len(kind_of)](ids), *parts_of(ids))), position))
+    collect(joiner.flush())
+    collect(joiner.flush())  # a second time gives nothing
+    assert rows == list(range(at))
+    assert origins == [position for position, n in enumerate(sizes) for _ in range(n)]
+    return targets, weights, out_sizes
+
+
+def expected_sizes(sizes, size, first):
+    """Per row: close a batch when it is full; with size None, with its item."""
+    out, n = [], 0
+    for item in sizes:
+        for _ in range(item):
+            n += 1
+            if size is not None and n == (max(size, first) if not out else size):
+                out.append(n)
+                n = 0
+        if size is None and n and (out or n >= first):
+            out.append(n)
+            n = 0
+    return out + [n] * bool(n)
+
+
+item_sizes = st.lists(st.integers(1, 9), max_size=14)
+
+
+@given(sizes=item_sizes, size=st.none() | st.integers(1, 12), first=st.integers(1, 15))
+@settings(deadline=None, max_examples=200, derandomize=True)
+def test_any_cutting_keeps_rows_and_origins(sizes, size, first):
+    n = sum(sizes)
+    targets, weights, out = cut(sizes, size, first, [make_kind("floats")])
+    assert targets == [i % 3 for i in range(n)]
+    assert weights == [i / 4 for i in range(n)]
+    assert out == expected_sizes(sizes, size, first)
+
+
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        ["ints"],
+        ["images"],
+        ["sparse"],
+        ["csc"],
+        ["coo"],
+        ["pandas"],
+        ["polars"],
+        ["texts"],
+        ["ints", "floats"],
+        ["floats", "ints"],
+        ["floats", "sparse"],
+        ["sparse", "floats"],
+        ["sparse", "csc", "ints"],
+        ["floats", "floats", "sparse", "ints"],
+    ],
+    ids=lambda kinds: "+".join(kinds),
+)
+@given(sizes=item_sizes, size=st.integers(1, 12), first=st.sampled_from([1, 5]))
+@settings(deadline=None, max_examples=25, derandomize=True)
+def test_any_cutting_of_any_kind_keeps_the_rows(kinds, sizes, size, first):
+    _, _, out = cut(sizes, size, first, [make_kind(kind) for kind in kinds])
+    assert out == expected_sizes(sizes, size, first)
+
+
+@given(
+    sizes=item_sizes,
+    size=st.none() | st.integers(1, 12),
+    which=st.sampled_from(["nothing", "y", "weight", "outputs", "labels"]),
+)
+@settings(deadline=None, max_examples=100, derandomize=True)
+def test_any_parts_are_kept(sizes, size, which):
+    parts_of = {
+        "nothing": lambda ids: (),
+        "y": lambda ids: (ids,),
+        "weight": lambda ids: (None, ids.astype(float)),
+        "outputs": lambda ids: (np.stack([ids, ids], axis=1),),
+        "labels": lambda ids: (ids.astype(str),),  # strings of different widths
+    }[which]
+    targets, weights, _ = cut(sizes, size, 1, [make_kind("floats")], parts_of)
+    n = sum(sizes)
+    assert targets == {
+        "y": list(range(n)),
+        "outputs": [[i, i] for i in range(n)],
+        "labels": [str(i) for i in range(n)],
+    }.get(which, [])
+    assert weights == (list(range(n)) if which == "weight" else [])
+
+
+@given(
+    n_items=st.integers(1, 30),
+    n=st.integers(1, 5),
+    size=st.integers(1, 12),
+    how=st.sampled_from(["X", "X, y", "mapping", "sample"]),
+)
+@settings(deadline=None, max_examples=100, derandomize=True)
+def test_a_generator_may_use_its_buffers_again(n_items, n, size, how):
+    if how == "sample":
+        n = 1
+    X, y, w = np.zeros((n, 2)), np.zeros(n), np.zeros(n)
+
+    def items():
+        for i in range(n_items):
+            X[:], y[:], w[:] = i, i, i
+            yield {"X": X, "X, y": (X, y), "mapping": {"X": X, "y": y, "sample_weight": w}, "sample": (X[0], y[0])}[how]
+            X[:], y[:], w[:] = -1, -1, -1
+
+    joiner = Joiner(size)
+    seen = []
+
+    def see(batches):
+        for batch, _ in batches:
+            seen.extend(batch.X[:, 0].tolist())
+            for values in (batch.y, batch.sample_weight):
+                assert values is None or values.tolist() == batch.X[:, 0].tolist()
+
+    for i, item in enumerate(items()):
+        see(joiner.feed(as_batch(item), i))
+    see(joiner.flush())
+    assert seen == [i for i in range(n_items) for _ in range(n)]
+
+
+@pytest.mark.parametrize("kind", ["sparse", "pandas", "texts"])
+def test_containers_other_than_arrays_may_be_used_again_as_well(kind):
+    joiner = Joiner(4)
+    values = make_kind(kind)(np.arange(2))
+    assert not joiner.feed(as_batch(values), 0)
+    if kind == "sparse":
+        values.data[:] = -7
+    elif kind == "pandas":
+        values.iloc[:, 0] = -7
+    else:
+        values[:] = ["-7", "-7"]
+    ((batch, _),) = joiner.feed(as_batch(make_kind(kind)(np.arange(2, 4))), 1)
+    assert row_numbers(batch.X) == [0, 1, 2, 3]
+
+
+def test_a_joined_batch_is_not_overwritten_by_the_next():
+    joiner = Joiner(4)
+    out = []
+    for i in range(8):
+        out += [batch for batch, _ in joiner.feed(as_batch((np.full((1, 2), i), [i])), 0)]
+    assert [batch.X[:, 0].tolist() for batch in out] == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    assert [batch.y.tolist() for batch in out] == [[0, 1, 2, 3], [4, 5, 6, 7]]
+
+
+def test_a_large_item_is_cut_into_views():
+    big = np.arange(20.0).reshape(10, 2)
+    out = [batch for batch, _ in Joiner(5).feed(as_batch(big), 0)]
+    assert len(out) == 2
+    assert all(np.shares_memory(batch.X, big) for batch in out)
+
+
+def test_an_item_without_rows_is_passed_over():
+    joiner = Joiner(2)
+    assert not joiner.feed(as_batch(np.empty((0, 2))), 0)
+    assert not joiner.flush()
+    ((batch, counts),) = [
+        *joiner.feed(as_batch(np.ones((1, 2))), 1),
+        *joiner.feed(as_batch(np.empty((0, 2))), 2),
+        *joiner.feed(as_batch(np.ones((1, 2))), 3),
+    ]
+    assert batch.n == 2
+    assert counts == [(1, 1), (3, 1)]
+
+
+def test_joined_frames_keep_names_and_dtypes():
+    for make in (pd.DataFrame, pl.DataFrame):
+        joiner = Joiner(3)
+        joiner.feed(as_batch(make({"n": [1, 2], "t": ["a", "b"]})), 0)
+        ((batch, _),) = joiner.feed(as_batch(make({"n": [3], "t": ["c"]})), 1)
+        assert isinstance(batch.X, make)
+        expected = make({"n": [1, 2, 3], "t": ["a", "b", "c"]})
+        assert batch.X.equals(expected)
+
+
+def joined(*items):
+    joiner = Joiner(len(items))
+    out = []
+    for i, item in enumerate(items):
+        out += joiner.feed(as_batch(item), i)
+    ((batch, _),) = out
+    return batch
+
+
+def test_polars_frames_are_not_joined_by_position():
+    with pytest.raises(pl.exceptions.PolarsError, match="column"):
+        joined(pl.DataFrame({"a": [1], "b": [2]}), pl.DataFrame({"b": [4], "a": [3]}))
+
+
+def test_wider_rows_are_refused():
+    with pytest.raises(ValueError, match=r"differ in their number of features.*\(2,\), \(3,\)"):
+        joined(np.ones((1, 2)), np.ones((1, 3)))
+    with pytest.raises(ValueError, match="differ in their number of features"):
+        joined(sparse.csr_matrix(np.ones((1, 2))), np.ones((1, 3)))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ((X[:1], [1]), X[:1]),
+        (X[:1], (X[:1], [1])),
+        ((X[:1], [1], [1.0]), (X[:1], [1])),
+        ((X[:1], None, [1.0]), X[:1]),
+        ((X[:1], [1]), (X[:1], None, [1.0])),
+    ],
+)
+def test_items_with_different_parts_are_refused(one, other):
+    with pytest.raises(ValueError, match="some items have y or sample_weight and others have not"):
+        joined(one, other)
+
+
+def test_mixed_numbers_are_promoted():
+    assert joined(np.array([[1, 2]]), np.array([[0.5, 0.25]])).X.tolist() == [[1, 2], [0.5, 0.25]]
+    assert joined(np.array([[2**40]]), np.array([[1]], np.int8)).X.tolist() == [[2**40], [1]]
+    assert joined(np.array([[1]], np.int8), np.array([[2**40]])).X.tolist() == [[1], [2**40]]
+    assert joined((X[:1], [1]), (X[:1], [0.5])).y.tolist() == [1, 0.5]
+    assert joined((X[:1], ["a"]), (X[:1], ["longer"])).y.tolist() == ["a", "longer"]

@@ -1,0 +1,126 @@
+"""Rows of every kind of table: counting, taking, slicing and joining agree with a list of rows."""
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import sparse
+
+from streamlearn._rows import concat_rows, is_frame, is_series, n_rows, row_bytes, slice_rows, take_rows
+
+KINDS = {
+    "array": lambda ids: np.stack([ids, 2 * ids], axis=1),
+    "one dimension": lambda ids: ids.copy(),
+    "three dimensions": lambda ids: np.repeat(ids, 6).reshape(-1, 2, 3),
+    "csr": lambda ids: sparse.csr_matrix(np.stack([ids, 2 * ids], axis=1)),
+    "csr array": lambda ids: sparse.csr_array(np.stack([ids, 2 * ids], axis=1)),
+    "pandas": lambda ids: pd.DataFrame({"n": ids, "t": ids.astype(str)}),
+    "pandas series": lambda ids: pd.Series(ids),
+    "polars": lambda ids: pl.DataFrame({"n": ids, "t": ids.astype(str)}),
+    "polars series": lambda ids: pl.Series("n", ids),
+    "list": lambda ids: ids.astype(str).tolist(),
+}
+every_kind = pytest.mark.parametrize("kind", KINDS)
+
+
+def numbers(values):
+    """The number of each row, whatever the kind."""
+    if sparse.issparse(values):
+        rows = values.toarray()
+        assert (rows[:, 1] == 2 * rows[:, 0]).all()
+        return rows[:, 0].tolist()
+    if isinstance(values, pd.DataFrame | pl.DataFrame):
+        assert [str(n) for n in values["n"]] == list(values["t"])
+        return list(values["n"])
+    if isinstance(values, np.ndarray):
+        return values.reshape(len(values), -1)[:, 0].tolist() if len(values) else []
+    return [int(value) for value in values]
+
+
+@every_kind
+@given(n=st.integers(0, 20), data=st.data())
+@settings(deadline=None, max_examples=20, derandomize=True)
+def test_rows_are_those_of_a_list(kind, n, data):
+    values = KINDS[kind](np.arange(n))
+    assert n_rows(values) == n
+    assert numbers(values) == list(range(n))
+    start = data.draw(st.integers(0, n))
+    stop = data.draw(st.integers(start, n))
+    part = slice_rows(values, start, stop)
+    assert type(part) is type(values)
+    assert numbers(part) == list(range(start, stop))
+    if n:
+        index = np.array(data.draw(st.lists(st.integers(0, n - 1), max_size=30)), np.int64)
+        taken = take_rows(values, index)
+        assert type(taken) is type(values)
+        assert numbers(taken) == index.tolist()
+
+
+@every_kind
+@given(sizes=st.lists(st.integers(0, 6), min_size=1, max_size=6))
+@settings(deadline=None, max_examples=20, derandomize=True)
+def test_joined_rows_are_those_of_a_list(kind, sizes):
+    ends = np.cumsum(sizes)
+    values = [KINDS[kind](np.arange(end - size, end)) for size, end in zip(sizes, ends, strict=True)]
+    whole = concat_rows(values)
+    assert type(whole) is type(values[0])
+    assert numbers(whole) == list(range(ends[-1]))
+
+
+@every_kind
+def test_taken_rows_are_a_copy(kind):
+    values = KINDS[kind](np.arange(4))
+    taken = take_rows(values, np.array([0, 1]))
+    assert taken is not values
+    if isinstance(values, np.ndarray):
+        assert not np.shares_memory(taken, values)
+
+
+def test_sliced_arrays_are_views():
+    values = np.arange(12).reshape(6, 2)
+    assert np.shares_memory(slice_rows(values, 1, 3), values)
+
+
+@pytest.mark.parametrize(
+    "second", [np.array([[3.0, 6.0]]), sparse.csc_matrix([[3.0, 6.0]]), sparse.coo_array([[3.0, 6.0]])]
+)
+def test_the_first_part_decides_the_kind(second):
+    joined = concat_rows([sparse.csr_matrix([[1.0, 2.0]]), second])
+    assert sparse.issparse(joined)
+    assert numbers(joined) == [1, 3]
+    joined = concat_rows([np.array([[1.0, 2.0]]), second])
+    assert isinstance(joined, np.ndarray)
+    assert joined.tolist() == [[1, 2], [3, 6]]
+
+
+def test_arrays_are_promoted():
+    assert concat_rows([np.array([1], np.int8), np.array([0.5])]).tolist() == [1, 0.5]
+
+
+@every_kind
+def test_frames_and_series_are_told_apart(kind):
+    values = KINDS[kind](np.arange(3))
+    assert is_frame(values) == (kind in ("pandas", "polars"))
+    assert is_series(values) == (kind in ("pandas series", "polars series"))
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (np.zeros((5, 3)), 24),
+        (np.zeros((5, 3), np.float32), 12),
+        (np.zeros(5, np.int16), 2),
+        (np.zeros((5, 2, 3)), 48),
+        (np.zeros((0, 3)), 24),
+    ],
+)
+def test_row_bytes_of_arrays(values, expected):
+    assert row_bytes(values) == expected
+
+
+@every_kind
+def test_row_bytes_of_any_kind_is_positive(kind):
+    assert row_bytes(KINDS[kind](np.arange(3))) > 0
+    assert row_bytes(KINDS[kind](np.arange(0))) >= 0

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import sklearn
 
-GROUPS = ["mixing", "generators", "fitting", "scale", "memory", "peers"]
+GROUPS = ["mixing", "generators", "fitting", "scale", "memory", "sources", "peers"]
 
 
 def main() -> int:

@@ -22,8 +22,8 @@ from ._rows import concat_rows, is_frame, n_rows, row_bytes, slice_rows
 from ._streamer import Streamer
 
 CACHE_BYTES = 2**28
-# A mux plans as many samples at once as have 8 MB: here at most 16384, since the windows that they lie in are held meanwhile.
-_LEAST_ROW_BYTES = 512
+# A mux plans as many samples at once as have 8 MB: here at most 8192, since the windows that they lie in are held meanwhile.
+_LEAST_ROW_BYTES = 1024
 _READ_TOO_OFTEN = 4
 _FEW_READS = 32
 
@@ -232,15 +232,19 @@ class BlockReader(Reader):
     Windows are decoded when a sample of theirs is due, or before, in threads. One whose samples are all given is dropped at
     once; others are kept for as long as the cache has room, the longest unused one leaving first.
 
-    One thread may locate while another one gathers.
+    One thread may locate while another one gathers, which is worth it from the first block on: reading takes its time.
 
     Attributes
     ----------
+    blocks_alone : int
+        Number of blocks of samples that a mux asks for before it works ahead.
     blocks_needed : int
         Blocks of which a sample was due, once for each pass over their stream.
     blocks_read : int
         Blocks that were read: more, if blocks left the cache before they were given out.
     """
+
+    blocks_alone = 0
 
     def __init__(self, streams: Sequence[Any], seed: int) -> None:
         n = len(streams)

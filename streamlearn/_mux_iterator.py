@@ -19,6 +19,7 @@ from ._random import mix
 from ._streamer import Streamer, close
 
 _SLOTS_PULLED = 1024
+_SAMPLES_TAKEN = 64
 _FIRST_BLOCK = 512
 _BLOCK = 32768
 _BLOCKS_ALONE = 8
@@ -66,7 +67,8 @@ class MuxIterator:
         self._visits: dict[int, int] = {}
         self._largest_block = 0 if reader is None else max(min(_BLOCK, _BLOCK_BYTES // max(reader.row_bytes, 1)), 64)
         self._block = min(_FIRST_BLOCK, self._largest_block)
-        self._planning, self._reading = Ahead("plan", _BLOCKS_ALONE), Ahead("read", _BLOCKS_ALONE)
+        alone = getattr(reader, "blocks_alone", _BLOCKS_ALONE)
+        self._planning, self._reading = Ahead("plan", alone), Ahead("read", alone)
         self._chunk: Any = None  # the block that was read last
         self._chunk_who = np.empty(0, np.int32)
         self._chunk_at = 0
@@ -219,9 +221,11 @@ class MuxIterator:
         return (batches[0], whos[0]) if batches else None
 
     def _samples(self) -> Generator:
-        while (taken := self.take(1)) is not None:
-            self.position = int(taken[1][0])
-            yield self._reader.sample(taken[0])
+        reader = self._reader
+        while (taken := self.take(_SAMPLES_TAKEN)) is not None:
+            batch, who = taken
+            for i, self.position in enumerate(who.tolist()):
+                yield reader.sample(reader.slice(batch, i, i + 1))
 
     def _read(self) -> tuple[dict[str, Any], np.ndarray] | None:
         """Read the block that was planned."""

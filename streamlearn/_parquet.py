@@ -18,7 +18,8 @@ from ._optional import require
 from ._pool import StreamPool
 from ._sources import check_options, stream_pool
 
-_FOOTERS = 64
+_FOOTERS = 16
+_FEW_FILES = 128
 
 
 class ParquetFiles:
@@ -97,7 +98,7 @@ class ParquetFiles:
         if rows is None:
             first = self.footer(0)
             files = range(len(self.paths))
-            if len(files) < 2 * _FOOTERS:
+            if len(files) < _FEW_FILES:
                 rows = [self._checked(i, first) for i in files]
             else:
                 with ThreadPoolExecutor(min(8, 2 * (os.cpu_count() or 1))) as threads:

@@ -5,6 +5,7 @@ The unit is one sample. Streams are views of a table of aligned arrays: a range 
 
 from __future__ import annotations
 
+import copy
 import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -148,9 +149,13 @@ class Reader:
             raise ValueError(f"a stream may hold at most {LARGEST} samples, got {sizes.max()}.")
         self._sizes = sizes
         self._shuffled = shuffled
-        self._keys = mix_array(seed, np.arange(len(sizes)))
-        self._places = np.zeros(len(sizes), np.int64)  # in the pass under way
-        self._passes = np.zeros(len(sizes), np.int64)
+        self._rewind(seed)
+
+    def _rewind(self, seed: int) -> None:
+        n = len(self._sizes)
+        self._keys = mix_array(seed, np.arange(n))
+        self._places = np.zeros(n, np.int64)  # in the pass under way
+        self._passes = np.zeros(n, np.int64)
         self._buffers: dict[str, np.ndarray] = {}
 
     def read(self, streams: np.ndarray) -> dict[str, Any]:
@@ -289,6 +294,12 @@ class ArrayReader(Reader):
             self._orders[i] = stream._order
         self._sliceable = all(isinstance(values, np.ndarray) for table in tables for values in table.columns.values())
         self.row_bytes = max((sum(map(row_bytes, table.columns.values())) for table in tables), default=1)
+
+    def restarted(self, seed: int) -> ArrayReader:
+        """Return a reader of the same streams at their beginning, without looking at each of them again."""
+        new = copy.copy(self)
+        new._rewind(seed)
+        return new
 
     def _find(
         self, place: np.ndarray, who: np.ndarray, number: np.ndarray | None, present: np.ndarray, order: np.ndarray

@@ -37,6 +37,9 @@ class BaseMux(Streamer):
         self._random_state = random_state
         self._own_seed = seed_from(random_state)
         self._n_passes = 0
+        # what a pass over the streams finds out, for the passes to come: a nested mux is started at each visit
+        self._known_sizes: np.ndarray | None = None
+        self._reader: Any = None
 
     def _policy(self, rng: np.random.Generator) -> Policy:
         raise NotImplementedError
@@ -48,9 +51,24 @@ class BaseMux(Streamer):
     def _start(self, seed: int | None, visit: tuple[int, ...]) -> MuxIterator:
         parent = self._own_seed if self._own_seed is not None else seed
         own = fresh_seed() if parent is None else mix(parent, *visit)
-        kinds = {type(stream) for stream in self._streams}
-        reader = kinds.pop()._joint_reader(self._streams, mix(own, 1)) if len(kinds) == 1 else None
+        reader = self._new_reader(mix(own, 1))
         return MuxIterator(self._streams, self._policy(generator(own)), mix(own, 2), visit, self._names, reader)
+
+    def _new_reader(self, seed: int) -> Any:
+        """Return an object that reads blocks from all streams at once, or None: they are pulled."""
+        if self._reader is not None:
+            return self._reader.restarted(seed)
+        kinds = {type(stream) for stream in self._streams}
+        reader = kinds.pop()._joint_reader(self._streams, seed) if len(kinds) == 1 else None
+        if hasattr(reader, "restarted"):
+            self._reader = reader
+        return reader
+
+    def _sizes(self) -> np.ndarray:
+        """Number of samples of each stream, -1 where it is not known."""
+        if self._known_sizes is None:
+            self._known_sizes = known_sizes(self._streams)
+        return self._known_sizes
 
     def __copy__(self) -> BaseMux:
         new = type(self).__new__(type(self))
@@ -64,7 +82,7 @@ class BaseMux(Streamer):
         return copy.copy(self)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_n_passes": 0}
+        return {**self.__dict__, "_n_passes": 0, "_known_sizes": None, "_reader": None}
 
     def _settings(self) -> dict[str, Any]:
         return {}
@@ -211,7 +229,7 @@ class StochasticMux(BaseMux):
         return self._weights.copy()
 
     def _policy(self, rng: np.random.Generator) -> Policy:
-        sizes = known_sizes(self._streams)
+        sizes = self._sizes()
         length = VisitLength(self._lam, self._dist, self._n_slots)
         by_weight = self._lam is None or self._mode in ("once", "exhaustive")
         arguments = (self._weights, sizes, self._n_slots, length, by_weight, rng)
@@ -259,7 +277,7 @@ class ShuffledMux(BaseMux):
         self._weights = pool_shares(streams, pool_weights, len(self._streams))
 
     def _policy(self, rng: np.random.Generator) -> Policy:
-        return Shuffled(self._weights, known_sizes(self._streams), rng)
+        return Shuffled(self._weights, self._sizes(), rng)
 
 
 class RoundRobinMux(BaseMux):
@@ -299,7 +317,7 @@ class RoundRobinMux(BaseMux):
         self._mode = mode
 
     def _policy(self, rng: np.random.Generator) -> Policy:
-        return RoundRobin(known_sizes(self._streams), self._mode, rng)
+        return RoundRobin(self._sizes(), self._mode, rng)
 
     def _settings(self) -> dict[str, Any]:
         return {"mode": self._mode}
@@ -367,7 +385,7 @@ class ChainMux(BaseMux):
             yield position, streamer._n_samples
 
     def _policy(self, rng: np.random.Generator) -> Policy:
-        sizes = known_sizes(self._streams).tolist()
+        sizes = self._sizes().tolist()
         return Chain(lambda: iter(enumerate(sizes)), self._mode == "cycle")
 
     def _settings(self) -> dict[str, Any]:

@@ -110,11 +110,29 @@ class ArrayStream(SampleStream):
     def _joint_reader(cls, streams: Sequence[Streamer], seed: int) -> Any:
         tables = list({id(stream._table): stream._table for stream in streams}.values())  # type: ignore[attr-defined]
         check_parts([table.columns for table in tables])
+        _check_kinds(streams, tables)
         return ArrayReader(streams, tables, seed)
 
     def __repr__(self) -> str:
         parts = ", ".join(self._table.columns)
         return f"<{type(self).__name__}: {self._n_samples} samples ({parts})>"
+
+
+def _check_kinds(streams: Sequence[Any], tables: Sequence[Table]) -> None:
+    """Refuse arrays of several tables that cannot be rows of one batch: joined, labels would turn into text, say."""
+    first = tables[0].columns
+    for table in tables[1:]:
+        for name, values in table.columns.items():
+            if not (hasattr(values, "dtype") and hasattr(first[name], "dtype")):
+                continue
+            texts = [part.dtype.kind in "OUS" for part in (first[name], values)]
+            if first[name].shape[1:] != values.shape[1:] or texts[0] != texts[1]:
+                position = next(i for i, stream in enumerate(streams) if stream._table is table)
+                raise ValueError(
+                    f"the stream at position {position} has {name} with rows of shape {values.shape[1:]} and dtype "
+                    f"{values.dtype}, the first one of shape {first[name].shape[1:]} and dtype {first[name].dtype}: they "
+                    "cannot be mixed into one batch."
+                )
 
 
 def check_parts(columns: Sequence[Any]) -> None:

@@ -69,7 +69,8 @@ def as_batch(item: Any) -> Batch:
     elif isinstance(X, (np.ndarray, list, tuple, str)):
         X, single = _read_X(X)
         if single:
-            y = None if y is None else np.asarray(y)[None]
+            y = None if y is None else np.asarray(y)
+            y = y if y is None or y.shape == (1,) else y[None]
             weight = None if weight is None else np.asarray(weight, np.float64).reshape(1)
     elif is_series(X):
         return as_batch((X.to_numpy(), y, weight))
@@ -120,7 +121,7 @@ def _read_X(X: Any) -> tuple[Any, bool]:
     if isinstance(X, str):
         return [X], True
     if isinstance(X, (list, tuple)):
-        if len(X) and isinstance(X[0], str):
+        if not len(X) or isinstance(X[0], str):
             return list(X), False
         X = np.asarray(X)
     if X.ndim == 0:

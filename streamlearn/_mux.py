@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -486,10 +486,11 @@ mux._counts_visits = True  # type: ignore[attr-defined]  # of Streamer(mux, ...,
 
 
 def _listed(streams: Any) -> Sequence:
-    if isinstance(streams, (Iterator, Mapping, str, bytes)) or not isinstance(streams, Iterable):
+    if isinstance(streams, (Iterator, Mapping, Set, str, bytes, Streamer)) or not isinstance(streams, Iterable):
         raise TypeError(
             "streams must be a list of streams (Streamers or iterable containers) or a StreamPool, "
-            f"got {type(streams).__name__}. A mapping or an iterator has no fixed order or length: pass list(...)."
+            f"got {type(streams).__name__}. One stream goes into a list; a mapping, a set or an iterator has no fixed order or "
+            "length: pass list(...)."
         )
     listed = list(streams)
     if not listed:

@@ -283,22 +283,26 @@ class SingleActive(_Restarting):
     def __init__(self, *args: Any, prune: bool) -> None:
         super().__init__(*args, prune=prune)
         self.active: set[int] = set()
+        self._solved_for = -1
+        self._design = self.weights
+        self._capped: list[int] = []
         self.refresh()
 
     def refresh(self) -> None:
         if self.length.lam is None:
             # Items are drawn by weight: shares hold if all are active as often, for a time of length / weight each.
-            self._capped: list[int] = []
             self._set_odds(self.weights / self.mean_lengths())
             return
-        inclusion = inclusion_probabilities(self.weights, self.n_slots)
-        free = (inclusion > 0) & (inclusion < 1)
-        odds = np.zeros(len(inclusion))
-        if free.any():
-            odds[free] = conditional_poisson_odds(inclusion[free])
-            odds /= odds.max()
-        self._capped = np.flatnonzero(inclusion >= 1).tolist()
-        self._set_odds(odds / self.mean_lengths())
+        if self._solved_for != len(self.pruned):  # the design depends on weights alone, and only pruning changes them
+            self._solved_for = len(self.pruned)
+            inclusion = inclusion_probabilities(self.weights, self.n_slots)
+            free = (inclusion > 0) & (inclusion < 1)
+            self._design = np.zeros(len(inclusion))
+            if free.any():
+                self._design[free] = conditional_poisson_odds(inclusion[free])
+                self._design /= self._design.max()
+            self._capped = np.flatnonzero(inclusion >= 1).tolist()
+        self._set_odds(self._design / self.mean_lengths())
 
     def activate(self, slot: int) -> tuple[int, int] | None:
         if self.nothing_left():

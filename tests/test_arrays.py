@@ -410,3 +410,16 @@ def test_many_streams_cost_little():
     assert len(pool) == n
     numbers = StochasticMux(pool, 8, mode="exhaustive", random_state=0)._start(None, (0,)).take(n)[0]["X"]
     np.testing.assert_array_equal(np.sort(numbers[:, 0]), np.arange(n))
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ((np.zeros((5, 3)), np.zeros(5)), r"position 1 has X with rows of shape \(3,\)"),
+        ((np.zeros((5, 2)), np.array(list("ababa"))), "position 1 has y"),
+    ],
+)
+def test_tables_that_cannot_be_mixed_are_named(other, said):
+    pool = from_arrays(np.zeros((5, 2)), np.zeros(5)) + from_arrays(*other)
+    with pytest.raises(ValueError, match=said):
+        next(StochasticMux(pool, 2, random_state=0).generate())

@@ -265,6 +265,14 @@ class BlockReader(Reader):
         self._warned = False
         self.row_bytes = max([_LEAST_ROW_BYTES, *{stream._source.row_bytes for stream in streams}])
 
+    def close(self) -> None:
+        """Forget what was read or is still to be read ahead."""
+        if self._prefetcher is not None:
+            self._prefetcher.clear()
+        with self._lock:
+            self._windows.clear()
+            self._cached.clear()
+
     def _find(
         self, place: np.ndarray, who: np.ndarray, number: np.ndarray | None, present: np.ndarray, order: np.ndarray
     ) -> tuple[np.ndarray, list[tuple[_Window, np.ndarray, int, int]]]:

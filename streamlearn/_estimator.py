@@ -112,6 +112,9 @@ class StreamingEstimator(MetaEstimatorMixin, BaseEstimator):
         Samples trained on from each stream; they sum to ``n_samples_seen_``.
     stream_names_ : tuple of str
         Names of the streams.
+    blocks_read_, blocks_needed_ : int
+        With sources in files: blocks (row groups, chunks) that were read, and different ones that were needed. More reads mean
+        that visits ended before their blocks were used up: a larger ``lam`` or cache avoids that.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -246,6 +249,8 @@ class StreamingEstimator(MetaEstimatorMixin, BaseEstimator):
         source = make_source(self, X, y, sample_weight, classes)
         settings = self._mux_settings(source)
         seed = self._seed()
+        for name in ("blocks_read_", "blocks_needed_"):
+            self.__dict__.pop(name, None)
         if not go_on:
             self.estimator_ = _inner.cloned_and_seeded(self.estimator, mix(seed, 0))
         trainer = self._trainer(
@@ -283,30 +288,39 @@ class StreamingEstimator(MetaEstimatorMixin, BaseEstimator):
             if self.max_batches is None or self.n_passes != "auto":
                 n_samples = n_passes * (source.n_samples or math.inf)
             n_passes = 1
-        number = 0
+        number, done = 0, False
         for number in range(n_passes):
             iterator = stream._start(seed, (number,))
             n_before = trainer.n_samples
             try:
-                for batch, counts in batches(iterator, size, 1 if trainer.n_batches else first, source.pool.names):
-                    if trainer.n_samples + batch.n > n_samples:
-                        n_left = int(n_samples) - trainer.n_samples
-                        batch, counts = batch.rows(0, n_left), _cut(counts, n_left)
-                    trainer.train(batch, counts)
-                    if trainer.n_batches == self.max_batches or trainer.n_samples >= n_samples:
-                        return number + 1
-                    text = warn_if_endless(trainer.n_batches) if self.max_batches is None else None
-                    if text and source.n_samples is None:
-                        warnings.warn(text, UserWarning, stacklevel=3)
+                with trainer.trusting(iterator):
+                    for batch, counts in batches(iterator, size, 1 if trainer.n_batches else first, source.pool.names):
+                        if trainer.n_samples + batch.n > n_samples:
+                            n_left = int(n_samples) - trainer.n_samples
+                            batch, counts = batch.rows(0, n_left), _cut(counts, n_left)
+                        trainer.train(batch, counts)
+                        done = trainer.n_batches == self.max_batches or trainer.n_samples >= n_samples
+                        if done:
+                            break
+                        text = warn_if_endless(trainer.n_batches) if self.max_batches is None else None
+                        if text and source.n_samples is None:
+                            warnings.warn(text, UserWarning, stacklevel=3)
             finally:
                 close(iterator)
-            if trainer.n_samples == n_before:
+            self._note_blocks(iterator.blocks)
+            if done or trainer.n_samples == n_before:
                 break
             if progress is not None and progress.stopped(self.estimator_, *source.loss_arrays):
                 break
         if progress is not None and progress.best_estimator is not None:
             self.estimator_ = progress.best_estimator
         return number + 1
+
+    def _note_blocks(self, blocks: tuple[int, int] | None) -> None:
+        """Add up the blocks of files that a pass read and needed."""
+        if blocks is not None:
+            self.blocks_read_ = self.__dict__.get("blocks_read_", 0) + blocks[0]
+            self.blocks_needed_ = self.__dict__.get("blocks_needed_", 0) + blocks[1]
 
     def _passes(self, source: Source, mode: str) -> tuple[Progress | None, int]:
         """Return the stopping rule, if any, and the most passes."""

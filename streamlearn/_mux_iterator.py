@@ -120,6 +120,7 @@ class MuxIterator:
     def _close_streams(self) -> None:
         self._reading.close()  # it waits for the other
         self._planning.close()
+        close(self._reader)
         opened = [*self._iterators, *self._paused.values(), *self._shared.values()]
         self._iterators = [None] * len(self._iterators)
         self._paused, self._shared = {}, {}
@@ -181,6 +182,12 @@ class MuxIterator:
         self._iterators[slot] = iterator
         self._nexts[slot] = iterator.__next__
         return next(iterator)
+
+    @property
+    def blocks(self) -> tuple[int, int] | None:
+        """Blocks of files read and needed so far; None if nothing is read from files by the block."""
+        read = getattr(self._reader, "blocks_read", None)
+        return None if read is None else (read, self._reader.blocks_needed)
 
     def where(self) -> str:
         """Say which stream gave the last item, in which visit, and as which item of the visit."""

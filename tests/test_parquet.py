@@ -330,3 +330,11 @@ def test_pickles_are_small(directory):
     import pickle
 
     assert len(pickle.dumps(from_parquet(directory, target="label", group_by="row_group"))) < 10_000
+
+
+def test_a_fit_counts_the_blocks_that_it_read(directory):
+    pool = from_parquet(directory, target="label")
+    n_blocks = sum(pq.ParquetFile(path).num_row_groups for path in sorted(directory.glob("*.parquet")))
+    model = StreamingEstimator(SGDClassifier(), lam=None, random_state=0).fit(pool)
+    assert (model.blocks_read_, model.blocks_needed_) == (n_blocks, n_blocks)
+    assert model.fit(pool).blocks_read_ == n_blocks, "a fit counts its own alone"

@@ -10,7 +10,12 @@ import numpy as np
 from sklearn.base import is_classifier, is_outlier_detector, is_regressor
 
 _TOLERANCE = 3e-3
+# of the variance; features of small scale go on improving by little for long
+_REGRESSION_TOLERANCE = 1e-4
 _PATIENCE = 5
+# where passes are noisy: over few rows, and those of a perceptron, whose steps do not shrink
+_FEW_ROWS = 200
+_LONG_PATIENCE = 10
 
 
 class Progress:
@@ -22,17 +27,19 @@ class Progress:
     ----------
     estimator : object
         Tells the patience (``n_iter_no_change``), if it has one; a neural network tells ``tol`` as well, since the loss
-        taken is the one that it stops by itself.
+        taken is the one by which its own ``fit`` stops.
 
     Attributes
     ----------
     best_estimator : object or None
-        Copy at the lowest loss, if that was not at the last pass.
+        Copy at the lowest loss (the last of those within ``tol`` of it), if that was not at the last pass.
     """
 
     def __init__(self, estimator: Any) -> None:
-        # the other losses are scaled to about one for a model that knows nothing, so that one tolerance serves
-        self._tol = estimator.tol if _is_network(estimator) else _TOLERANCE
+        # losses are scaled to about one for a model that knows nothing, but for networks
+        self._tol = _REGRESSION_TOLERANCE if is_regressor(estimator) else _TOLERANCE
+        if _is_network(estimator):
+            self._tol = estimator.tol
         self._patience = getattr(estimator, "n_iter_no_change", _PATIENCE)
         self.best_estimator: Any = None
         self._reference = self._lowest = math.inf
@@ -44,8 +51,8 @@ class Progress:
         loss = training_loss(estimator, X, y, sample_weight)
         if loss is None:
             return False
-        if loss < self._lowest:
-            self._lowest = loss
+        if loss < self._lowest + self._tol:  # of equally good ones the last, whose steps were the smallest
+            self._lowest = min(loss, self._lowest)
             self.best_estimator = None
             # the loss of a neural network is that of the pass itself: no state of it had that loss
             self._copy = None if _is_network(estimator) else copy.deepcopy(estimator)
@@ -55,7 +62,8 @@ class Progress:
             self._reference, self._bad = loss, 0
         else:  # also a loss that is not finite: training has diverged
             self._bad += 1
-        return self._bad >= self._patience
+        noisy = X.shape[0] <= _FEW_ROWS or getattr(estimator, "loss", None) == "perceptron"
+        return self._bad >= (max(self._patience, _LONG_PATIENCE) if noisy else self._patience)
 
 
 def _is_network(estimator: Any) -> bool:
@@ -93,7 +101,7 @@ def _variance(y: Any, sample_weight: Any) -> float:
 
 
 def _hinge(estimator: Any, X: Any, y: Any, sample_weight: Any) -> float | None:
-    """Mean hinge loss of the binary problems of one class against the rest."""
+    """Mean hinge loss (of a perceptron, its own loss) of the binary problems of one class against the rest."""
     if y is None:
         return None
     y = np.asarray(y)
@@ -104,5 +112,10 @@ def _hinge(estimator: Any, X: Any, y: Any, sample_weight: Any) -> float | None:
         return None
     decision = estimator.decision_function(X)
     positive = y == estimator.classes_[1] if decision.ndim == 1 else y[:, None] == estimator.classes_
-    loss = np.maximum(0.0, 1.0 - np.where(positive, 1.0, -1.0) * decision)
+    margin = np.where(positive, 1.0, -1.0) * decision
+    if getattr(estimator, "loss", None) == "perceptron":  # it has no margin to reach: the size of its decisions is arbitrary
+        size = np.abs(margin).mean(axis=0) / 2
+        loss = np.maximum(0.0, -margin) / np.where(size > 0, size, 1.0)
+    else:
+        loss = np.maximum(0.0, 1.0 - margin)
     return float(np.average(loss, axis=0, weights=sample_weight).mean())

@@ -73,6 +73,21 @@ def is_pool(X: Any) -> bool:
     return n > 0
 
 
+def _refuse_what_looks_like_streams(X: Any) -> None:
+    """Say what to do with lists that were meant as pools."""
+    if isinstance(X, str):
+        raise TypeError(
+            f"X is the text {X!r}: pass arrays, a pool (from_parquet(...) for files) or a list of Streamers."
+        )
+    if not isinstance(X, (list, tuple)):
+        return
+    if not len(X):
+        raise ValueError("X is an empty list: pass arrays, a pool or a list of Streamers, at least one.")
+    if isinstance(X[0], Iterator) or callable(X[0]):
+        kind = "running generators or other iterators" if isinstance(X[0], Iterator) else "functions"
+        raise TypeError(f"X is a list of {kind}: make streams of them, [Streamer(function, *args), ...].")
+
+
 def as_pool(X: Any) -> StreamPool:
     return X if isinstance(X, StreamPool) else StreamPool(list(X))
 
@@ -101,6 +116,7 @@ def make_source(owner: Any, X: Any, y: Any, sample_weight: Any, classes: Any) ->
         if not len(pool):
             raise ValueError("X is an empty pool: it has no stream to train on.")
         return Source(pool, _classes(owner, pool, None, classes))
+    _refuse_what_looks_like_streams(X)
     if isinstance(X, Iterator):
         raise TypeError(f"X is a running {type(X).__name__}; pass a Streamer, a pool or a list of Streamers.")
     X, y, sample_weight = validated_arrays(owner, X, y, sample_weight)

@@ -113,7 +113,9 @@ def _hinge(estimator: Any, X: Any, y: Any, sample_weight: Any) -> float | None:
     decision = estimator.decision_function(X)
     positive = y == estimator.classes_[1] if decision.ndim == 1 else y[:, None] == estimator.classes_
     margin = np.where(positive, 1.0, -1.0) * decision
-    if getattr(estimator, "loss", None) == "perceptron":  # it has no margin to reach: the size of its decisions is arbitrary
+    if (
+        getattr(estimator, "loss", None) == "perceptron"
+    ):  # it has no margin to reach: the size of its decisions is arbitrary
         size = np.abs(margin).mean(axis=0) / 2
         loss = np.maximum(0.0, -margin) / np.where(size > 0, size, 1.0)
     else:

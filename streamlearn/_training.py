@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from sklearn import config_context
+from sklearn.utils import get_tags
 
 from . import _inner
 from ._batch import Batch, Joiner, as_batch
@@ -70,6 +71,7 @@ class Trainer:
         self._fitted = hasattr(estimator, "n_features_in_")
         self.dtype = dtype
         self.feature_names = feature_names
+        self._needs_y = get_tags(estimator).target_tags.required
         self._may_trust = self._trusting = False
         self._trusted = ExitStack()
         self._began = self._shown = time.monotonic()
@@ -78,6 +80,11 @@ class Trainer:
         """Train on a batch; ``counts`` tells where its rows come from: a position for each, or ``(position, rows)`` pairs."""
         X = self._as_array(batch.X)
         arguments: tuple = (X,) if batch.y is None else (X, batch.y)
+        if batch.y is None and self._needs_y:
+            raise ValueError(
+                f"{self._stream(counts, 0)} gave no y, which {type(self.estimator).__name__} must have: let it yield "
+                "'y' (or make the pool with a target)."
+            )
         params = self._params
         if batch.sample_weight is not None:
             if not self._weighted:
@@ -161,16 +168,20 @@ class Trainer:
         if known.all():
             return
         row = int(np.argmin(known))
+        raise ValueError(
+            f"{self._stream(counts, row)} gave the label {y[row]!r}, which is not among classes="
+            f"{classes.tolist()}: pass all labels as classes."
+        )
+
+    def _stream(self, counts: Any, row: int) -> str:
+        """Name the stream that a row of a batch comes from."""
         if isinstance(counts, np.ndarray):
             position = int(counts[row])
         else:
             ends = np.cumsum([n for _, n in counts])
             position = counts[int(np.searchsorted(ends, row, side="right"))][0]
         name = f" {self._names[position]!r}" if len(self._names) else ""
-        raise ValueError(
-            f"stream{name} at position {position} gave the label {y[row]!r}, which is not among classes="
-            f"{classes.tolist()}: pass all labels as classes."
-        )
+        return f"stream{name} at position {position}"
 
     def _show(self, last: bool = False) -> None:
         now = time.monotonic()
@@ -185,7 +196,7 @@ class Trainer:
 
     def finish(self) -> None:
         """Show the last line of progress."""
-        if self._verbose:
+        if self._verbose == 1:
             self._show(last=True)
 
 

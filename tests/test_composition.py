@@ -1,0 +1,272 @@
+"""StreamingEstimator inside scikit-learn's own tools."""
+
+import io
+import pickle
+
+import joblib
+import numpy as np
+import pytest
+import sklearn
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
+from sklearn.datasets import load_iris, make_regression
+from sklearn.decomposition import IncrementalPCA
+from sklearn.ensemble import BaggingClassifier, StackingClassifier, VotingClassifier
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401
+from sklearn.feature_selection import SelectFromModel
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression, SGDClassifier, SGDRegressor
+from sklearn.model_selection import (
+    GridSearchCV,
+    GroupKFold,
+    HalvingGridSearchCV,
+    KFold,
+    LeaveOneOut,
+    PredefinedSplit,
+    RandomizedSearchCV,
+    ShuffleSplit,
+    StratifiedKFold,
+    TimeSeriesSplit,
+    cross_val_predict,
+    cross_validate,
+    learning_curve,
+    validation_curve,
+)
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.multioutput import MultiOutputClassifier
+from sklearn.naive_bayes import GaussianNB
+from sklearn.pipeline import FeatureUnion, make_pipeline
+from sklearn.preprocessing import StandardScaler, scale
+
+from streamlearn import StreamFactory, StreamingEstimator, from_arrays
+
+X, y = load_iris(return_X_y=True)
+X = scale(X)
+RNG = np.random.default_rng(0)
+
+
+def sgd(**params):
+    return StreamingEstimator(SGDClassifier(), random_state=0, **params)
+
+
+def noisy(X, y, sigma, rng):
+    while True:
+        rows = rng.integers(0, len(X), 16)
+        yield {"X": X[rows] + rng.normal(0, sigma, (16, X.shape[1])), "y": y[rows]}
+
+
+def days(n=10):
+    return from_arrays(X, y, by=np.arange(150) % n)
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_grid_search_over_mux_streams_and_estimator(n_jobs):
+    model = sgd(
+        streams=StreamFactory(noisy, sigma=[0.1, 0.2]),
+        max_batches=20,
+        mode="with_replacement",
+        batch_size=16,
+        n_active=1,
+    )
+    grid = {
+        "lam": [4, 64],
+        "n_active": [1, 2],
+        "pool_weights": [None, [3, 1]],
+        "streams__sigma": [[0.1, 0.2], [0.5, 1.0]],
+        "estimator__alpha": [1e-3],
+    }
+    search = GridSearchCV(model, grid, cv=3, n_jobs=n_jobs, error_score="raise").fit(X, y)
+    assert len(search.cv_results_["params"]) == 16
+    assert search.best_score_ > 0.6
+    test_grid_search_over_mux_streams_and_estimator.scores[n_jobs] = search.cv_results_["mean_test_score"]
+
+
+test_grid_search_over_mux_streams_and_estimator.scores = {}
+
+
+def test_workers_change_nothing():
+    model = sgd(n_passes=2, classes=[0, 1, 2])
+    grid = {"lam": [4, 64], "n_active": [2, 4]}
+    one, two = (
+        GridSearchCV(model, grid, cv=GroupKFold(5), n_jobs=n, error_score="raise").fit(
+            days(), groups=np.arange(10) // 2
+        )
+        for n in (1, 2)
+    )
+    np.testing.assert_array_equal(one.cv_results_["mean_test_score"], two.cv_results_["mean_test_score"])
+    np.testing.assert_array_equal(one.best_estimator_.coef_, two.best_estimator_.coef_)
+
+
+class Recording(ClassifierMixin, BaseEstimator):
+    """Learns nothing, but remembers which rows it was trained on."""
+
+    def partial_fit(self, X, y, classes=None, sample_weight=None):
+        self.classes_ = np.unique(classes) if classes is not None else self.classes_
+        self.n_features_in_ = X.shape[1]
+        self.rows_ = [*getattr(self, "rows_", []), *X[:, 0].tolist()]
+        self.weights_ = [*getattr(self, "weights_", []), *([] if sample_weight is None else sample_weight)]
+        return self
+
+    def fit(self, X, y):
+        return self.partial_fit(X, y, classes=np.unique(y))
+
+    def predict(self, X):
+        return np.full(len(X), self.classes_[0])
+
+
+@pytest.mark.parametrize(
+    ("splitter", "arguments"),
+    [
+        (KFold(5), {}),
+        (ShuffleSplit(4, random_state=0), {}),
+        (GroupKFold(5), {"groups": np.arange(10) // 2}),
+        (LeaveOneOut(), {}),
+        (PredefinedSplit(np.arange(10) % 3), {}),
+        (TimeSeriesSplit(4), {}),
+        (StratifiedKFold(3), {"y": np.arange(10) % 2}),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+@pytest.mark.parametrize("as_list", [False, True])
+def test_no_held_out_stream_is_trained_on(splitter, arguments, as_list):
+    numbered = np.arange(150.0)[:, None]
+    pool = from_arrays(numbered, y, by=np.arange(150) % 10)
+    streams = list(pool) if as_list else pool
+    model = StreamingEstimator(Recording(), classes=[0, 1, 2], random_state=0)
+    done = cross_validate(
+        model,
+        streams,
+        arguments.get("y"),
+        cv=splitter,
+        groups=arguments.get("groups"),
+        return_estimator=True,
+        return_indices=True,
+        error_score="raise",
+    )
+    for fitted, train in zip(done["estimator"], done["indices"]["train"], strict=True):
+        expected = np.flatnonzero(np.isin(np.arange(150) % 10, train))
+        assert sorted(fitted.rows_) == expected.tolist()
+        assert fitted.stream_counts_.tolist() == [15] * len(train)
+
+
+def test_cross_val_predict_gives_each_stream_its_own():
+    pool = days()
+    predicted = cross_val_predict(sgd(classes=[0, 1, 2], n_passes=3), pool, cv=KFold(5))
+    assert len(predicted) == len(pool)
+    for train, test in KFold(5).split(np.zeros(10)):
+        fitted = sgd(classes=[0, 1, 2], n_passes=3).fit(pool[train])
+        for i in test:
+            np.testing.assert_array_equal(predicted[i], fitted.predict(X[np.arange(150) % 10 == i]))
+
+
+def test_other_searches_and_curves():
+    model = sgd(n_passes=2)
+    assert RandomizedSearchCV(model, {"lam": [4, 16, 64]}, n_iter=2, random_state=0).fit(X, y).best_score_ > 0.5
+    halving = HalvingGridSearchCV(
+        sgd(batch_size=16),
+        {"estimator__alpha": [1e-4, 1e-3, 1e-2]},
+        resource="max_batches",
+        min_resources=2,
+        max_resources=18,
+        factor=3,
+        random_state=0,
+    ).fit(X, y)
+    assert halving.n_resources_ == [2, 6, 18][: len(halving.n_resources_)]
+    sizes, train, _ = learning_curve(model, X, y, train_sizes=[0.5, 1.0], shuffle=True, random_state=0)
+    assert train.shape == (2, 5)
+    assert sizes[0] == 60
+    assert validation_curve(model, X, y, param_name="lam", param_range=[4, 64])[0].shape == (2, 5)
+
+
+def test_pipeline_last_step_transformer_step_and_memory(tmp_path):
+    pipeline = make_pipeline(
+        StreamingEstimator(StandardScaler()),
+        StreamingEstimator(IncrementalPCA(3)),
+        sgd(),
+        memory=str(tmp_path),
+    )
+    assert pipeline.fit(X, y).score(X, y) > 0.85
+    assert pipeline.fit(X, y).score(X, y) > 0.85, "from the cache"
+    scaled = StreamingEstimator(StandardScaler()).fit_transform(X)
+    np.testing.assert_allclose(scaled, StandardScaler().fit_transform(X), atol=1e-9)
+
+
+def test_set_output_and_feature_names():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(X, columns=list("abcd"))
+    out = StreamingEstimator(StandardScaler()).set_output(transform="pandas").fit(frame).transform(frame)
+    assert list(out.columns) == list("abcd")
+    union = FeatureUnion([("s", StreamingEstimator(StandardScaler())), ("p", StreamingEstimator(IncrementalPCA(2)))])
+    assert union.fit_transform(frame).shape == (150, 6)
+    columns = ColumnTransformer([("s", StreamingEstimator(StandardScaler()), ["a", "b"])], remainder="passthrough")
+    assert columns.fit(frame).get_feature_names_out().tolist() == ["s__a", "s__b", "remainder__c", "remainder__d"]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: CalibratedClassifierCV(sgd(), cv=3),
+        lambda: VotingClassifier([("s", sgd()), ("n", StreamingEstimator(GaussianNB()))]),
+        lambda: StackingClassifier(
+            [("s", sgd()), ("n", StreamingEstimator(GaussianNB()))], LogisticRegression(max_iter=1000)
+        ),
+        lambda: BaggingClassifier(sgd(), n_estimators=3, random_state=0),
+        lambda: OneVsRestClassifier(sgd()),
+        lambda: make_pipeline(SelectFromModel(sgd(), threshold="median"), GaussianNB()),
+        lambda: FrozenEstimator(sgd().fit(X, y)),
+        lambda: clone(sgd()),
+    ],
+    ids=["calibrated", "voting", "stacking", "bagging", "one vs rest", "select", "frozen", "clone"],
+)
+def test_meta_estimators(make):
+    assert make().fit(X, y).score(X, y) > 0.8
+
+
+def test_targets_of_other_shapes():
+    many = np.stack([y == 0, y == 1], axis=1).astype(int)
+    assert MultiOutputClassifier(sgd()).fit(X, many).predict(X).shape == (150, 2)
+    A, b = make_regression(200, 5, noise=1.0, random_state=0)
+    model = TransformedTargetRegressor(StreamingEstimator(SGDRegressor(), random_state=0), transformer=StandardScaler())
+    assert model.fit(A, b).score(A, b) > 0.95
+
+
+@pytest.mark.parametrize("how", ["pickle", "joblib"])
+def test_stored_and_loaded(how):
+    model = sgd(streams=None).fit(X, y)
+    if how == "pickle":
+        other = pickle.loads(pickle.dumps(model))
+    else:
+        file = io.BytesIO()
+        joblib.dump(model, file)
+        file.seek(0)
+        other = joblib.load(file)
+    np.testing.assert_array_equal(other.predict(X), model.predict(X))
+    assert other.n_samples_seen_ == model.n_samples_seen_
+
+
+def test_representations():
+    assert "SGDClassifier" in sgd()._repr_html_()
+    assert "SGDClassifier" in repr(sgd())
+
+
+@pytest.fixture
+def routing():
+    with sklearn.config_context(enable_metadata_routing=True):
+        yield
+
+
+@pytest.mark.usefixtures("routing")
+@pytest.mark.parametrize("requested", [True, False])
+def test_metadata_routing(requested):
+    weight = RNG.random(150) + 0.1
+    inner = Recording().set_partial_fit_request(sample_weight=requested)
+    inner.set_score_request(sample_weight=False)
+    model = StreamingEstimator(inner, random_state=0)
+    pipeline = make_pipeline(StandardScaler().set_fit_request(sample_weight=False), model)
+    fitted = pipeline.fit(np.arange(150.0)[:, None], y, sample_weight=weight)[-1] if requested else model.fit(X, y)
+    if not requested:
+        assert fitted.weights_ == []
+        return
+    order = np.argsort(fitted.rows_)
+    np.testing.assert_allclose(np.array(fitted.weights_)[order], weight)

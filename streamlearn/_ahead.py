@@ -40,12 +40,18 @@ class Ahead:
                 raise RuntimeError(
                     "this process was forked while a mux was working ahead: start a new pass in the child process."
                 )
-            future, self._future = self._future, None
-            result = future.result()
+            try:
+                result = self._future.result()
+            finally:
+                if self._future.done():  # after an interrupt it runs on, and close waits for it
+                    self._future = None
         self._countdown -= 1
         if result is not None and self._countdown < 0:
             self._pid = os.getpid()
-            self._future = _threads(self._stage).submit(function)
+            try:
+                self._future = _threads(self._stage).submit(function)
+            except RuntimeError:  # the interpreter is ending, and other threads with it: this one goes on alone
+                self._countdown = 2**62
         return result
 
     def close(self) -> None:

@@ -34,6 +34,17 @@ from ._visits import DISTS, check_lam, check_weights
 
 _DEFAULT_N_ACTIVE = 8
 _ABOUT_FEATURES = ("n_features_in_", "feature_names_in_")
+_ABOUT_TRAINING = (
+    "estimator_",
+    "n_batches_",
+    "n_passes_",
+    "n_samples_seen_",
+    "stream_counts_",
+    "stream_names_",
+    "blocks_read_",
+    "blocks_needed_",
+    "_dtype",
+)
 _COUNT = Interval(numbers.Integral, 1, None, closed="left")
 
 
@@ -244,15 +255,13 @@ class StreamingEstimator(MetaEstimatorMixin, BaseEstimator):
         params = self._routed("fit", fit_params)
         sample_weight = params.pop("sample_weight", None)
         classes = params.pop("classes", self.classes)
-        go_on = self.warm_start and hasattr(self, "estimator_")
+        go_on = self.warm_start and self.__sklearn_is_fitted__()
         if not go_on:
-            for name in _ABOUT_FEATURES:
+            for name in (*_ABOUT_FEATURES, *_ABOUT_TRAINING):  # a fit that fails must not look like one that did not
                 self.__dict__.pop(name, None)
         source = make_source(self, X, y, sample_weight, classes)
         settings = self._mux_settings(source)
         seed = self._seed()
-        for name in ("blocks_read_", "blocks_needed_"):
-            self.__dict__.pop(name, None)
         if not go_on:
             self.estimator_ = _inner.cloned_and_seeded(self.estimator, mix(seed, 0))
         trainer = self._trainer(
@@ -264,6 +273,8 @@ class StreamingEstimator(MetaEstimatorMixin, BaseEstimator):
         )
         self.n_passes_ = self._run(trainer, source, settings, mix(seed, 1))
         if not trainer.n_batches:
+            if trainer.n_samples:
+                raise ValueError("sample_weight is zero for every sample of the streams: there is nothing to train on.")
             raise ValueError(
                 f"the streams gave no sample: each of the {len(source.pool)} streams is empty, and there is nothing to train on."
             )
@@ -316,6 +327,8 @@ class StreamingEstimator(MetaEstimatorMixin, BaseEstimator):
                 break
         if progress is not None and progress.best_estimator is not None:
             self.estimator_ = progress.best_estimator
+        if settings["mode"] in ("with_replacement", "single_active") and source.n_samples:
+            return max(math.ceil(trainer.n_samples / source.n_samples), 1)  # a pass is as many samples as there are
         return number + 1
 
     def _note_blocks(self, blocks: tuple[int, int] | None) -> None:
@@ -388,12 +401,12 @@ class StreamingEstimator(MetaEstimatorMixin, BaseEstimator):
         self.n_batches_ = before.get("n_batches_", 0) + trainer.n_batches
         self.n_samples_seen_ = before.get("n_samples_seen_", 0) + trainer.n_samples
         counts = trainer.counts
-        if add and len(before.get("stream_counts_", ())) == len(counts):
-            counts = counts + before["stream_counts_"]
-        elif add and "stream_counts_" in before:
-            # more data than from the streams of fit: counted behind them
-            counts = np.concatenate([before["stream_counts_"], counts])
-            names = (*before["stream_names_"], *names)
+        if add and "stream_counts_" in before:
+            # data beside that of fit is counted behind its streams, one entry for each way in which it came
+            counts, names = before["stream_counts_"].copy(), before["stream_names_"]
+            if trainer.names[0] not in names:
+                counts, names = np.append(counts, 0), (*names, *trainer.names)
+            counts[names.index(trainer.names[0])] += trainer.n_samples
         self.stream_counts_ = counts
         self.stream_names_ = names
         self._dtype = trainer.dtype
@@ -422,7 +435,7 @@ class StreamingEstimator(MetaEstimatorMixin, BaseEstimator):
         """
         self._check_params()
         params = self._routed("partial_fit", params)
-        fresh = not hasattr(self, "estimator_")
+        fresh = not self.__sklearn_is_fitted__()
         batch = validated_arrays(self, X, y, params.pop("sample_weight", None), reset=fresh)
         return self._go_on([batch], classes, params, None, ("partial_fit",))
 
@@ -432,7 +445,7 @@ class StreamingEstimator(MetaEstimatorMixin, BaseEstimator):
         Parameters
         ----------
         stream : Streamer, generator or other iterable of batches
-            They are joined or cut to ``batch_size``.
+            They are joined or cut to ``batch_size``. What ``max_batches`` leaves of the last item is not trained on.
         **kwargs
             Passed to each ``partial_fit``; ``classes`` to the first.
 
@@ -443,6 +456,8 @@ class StreamingEstimator(MetaEstimatorMixin, BaseEstimator):
         self._check_params()
         if not isinstance(stream, Iterable):
             raise TypeError(f"stream must be a Streamer or another iterable of batches, got {stream!r}.")
+        if is_pool(stream):
+            raise TypeError("stream is a pool: pass one stream, such as StochasticMux(pool, ...), or use fit(pool).")
         size = 256 if self.batch_size == "auto" else self.batch_size
         return self._go_on(stream, kwargs.pop("classes", None), kwargs, size, ("iter_fit",))
 
@@ -450,7 +465,7 @@ class StreamingEstimator(MetaEstimatorMixin, BaseEstimator):
         self, stream: Iterable, classes: Any, params: dict[str, Any], size: Any, names: tuple[str, ...]
     ) -> StreamingEstimator:
         seed = self._seed()
-        fresh = not hasattr(self, "estimator_")
+        fresh = not self.__sklearn_is_fitted__()
         if fresh:
             self.estimator_ = _inner.cloned_and_seeded(self.estimator, mix(seed, 0))
         trainer = self._trainer(
@@ -480,6 +495,7 @@ class StreamingEstimator(MetaEstimatorMixin, BaseEstimator):
 
     def _apply(self, method: str, X: Any) -> Any:
         check_is_fitted(self)
+        X = [X] if isinstance(X, Streamer) else X
         if is_pool(X):
             return pool_outputs(self.estimator_, as_pool(X), method, self._held_out_seed())
         return getattr(self.estimator_, method)(X)
@@ -591,6 +607,7 @@ class StreamingEstimator(MetaEstimatorMixin, BaseEstimator):
         score : float
         """
         check_is_fitted(self)
+        X = [X] if isinstance(X, Streamer) else X
         if is_pool(X):
             if self.scoring is not None:
                 raise ValueError(

@@ -72,11 +72,6 @@ def first_batch_rows(estimator: Any) -> int:
     return needed
 
 
-def is_iterative(estimator: Any) -> bool:
-    """Whether ``fit`` runs more than one pass: the estimator, or one inside it, has ``max_iter``."""
-    return max_passes(estimator) > 1
-
-
 def max_passes(estimator: Any) -> int:
     """The most passes of the estimator's own ``fit``."""
     params = estimator.get_params(deep=True)

@@ -232,7 +232,10 @@ class StochasticMux(BaseMux):
         sizes = self._sizes()
         length = VisitLength(self._lam, self._dist, self._n_slots)
         by_weight = self._lam is None or self._mode in ("once", "exhaustive")
-        arguments = (self._weights, sizes, self._n_slots, length, by_weight, rng)
+        n_slots = self._n_slots
+        if self._mode != "with_replacement":  # streams that are known to be empty take no slot
+            n_slots = max(1, min(n_slots, int(((self._weights > 0) & (sizes != 0)).sum())))
+        arguments = (self._weights, sizes, n_slots, length, by_weight, rng)
         if self._mode == "with_replacement":
             return WithReplacement(*arguments, prune=self._prune)
         if self._mode == "single_active":

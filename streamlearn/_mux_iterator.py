@@ -175,9 +175,14 @@ class MuxIterator:
         if iterator is None:
             streamer = self._streams[stream]
             visit = self._visits[stream] = self._visits.get(stream, -1) + 1
-            start = streamer._start_endless if streamer._one_cursor else streamer._start
-            iterator = start(mix(self._seed, stream), (*self._path, visit))
-            if streamer._one_cursor:
+            # a dict holds the stream that is due of a generator function, another one in each cycle
+            one_cursor = streamer._one_cursor and not isinstance(self._streams, dict)
+            start = streamer._start_endless if one_cursor else streamer._start
+            try:
+                iterator = start(mix(self._seed, stream), (*self._path, visit))
+            except StopIteration as error:  # it would be taken for the end of the stream
+                raise RuntimeError("the function of the stream raised StopIteration") from error
+            if one_cursor:
                 self._shared[stream] = iterator
         self._iterators[slot] = iterator
         self._nexts[slot] = iterator.__next__
@@ -306,14 +311,14 @@ class MuxIterator:
         have no memory, so that events drawn beyond the end of a block may be forgotten.
         """
         policy, holder, left = self._policy, self._holder, self._left
-        rng, weights = policy.rng, policy.weights
+        rng, rates = policy.rng, policy.rates
         streams: list[int] = []
         times: list[np.ndarray] = []
         race: list[tuple[float, int, np.ndarray]] = []
 
         def enter(slot: int, clock: float) -> None:
             gaps = rng.standard_exponential(min(left[slot], _RACE_EVENTS))
-            events = clock + np.cumsum(gaps, out=gaps) / weights[holder[slot]]
+            events = clock + np.cumsum(gaps, out=gaps) / rates[holder[slot]]
             heapq.heappush(race, (float(events[-1]), slot, events))
 
         for slot in policy.alive:

@@ -32,8 +32,8 @@ class Policy:
     ----------
     n_slots : int
         Number of slots.
-    weights : ndarray
-        Weights of the streams; of policies that draw by them.
+    rates : ndarray
+        Weights of the streams, by which slots are drawn; of policies that draw by weight.
     rng : Generator
         Source of all draws.
     assigns : bool
@@ -42,7 +42,7 @@ class Policy:
     filled : bool
         True when every slot must hold a stream before slots are drawn; else a slot is filled when it is first drawn.
     by_weight : bool
-        True when slots are drawn in proportion to the ``weights`` of the streams that they hold.
+        True when slots are drawn in proportion to the ``rates`` of the streams that they hold.
     stale : bool
         Set when the slots drawn last no longer follow the law of the next draw, because it depends on what they hold: the
         loop then drops the rest of them and draws anew. (A slot that dies needs no new draws: its own are passed over.)
@@ -51,7 +51,7 @@ class Policy:
     assigns = False
     filled = False
     by_weight = False
-    weights: np.ndarray
+    rates: np.ndarray
     rng: np.random.Generator
 
     def __init__(self, n_slots: int) -> None:
@@ -112,6 +112,7 @@ class _Stochastic(Policy):
         self.weights = np.where(sizes == 0, 0.0, weights)
         positive = self.weights[self.weights > 0]
         self.by_weight = by_weight and positive.size > 0 and np.ptp(positive) > 1e-12 * positive.max()
+        self.rates = self.weights.copy()  # a stream that is pruned goes on in the slots that hold it
         self.holder = [-1] * n_slots
         self._lengths: list[int] = []
 
@@ -121,7 +122,7 @@ class _Stochastic(Policy):
             return np.empty(0, np.intp)
         alive = np.fromiter(self.alive, np.intp, len(self.alive))
         if self.by_weight:
-            rates = np.cumsum(self.weights[[self.holder[slot] for slot in self.alive]])
+            rates = np.cumsum(self.rates[[self.holder[slot] for slot in self.alive]])
             # Rates change with the next visit: few draws will be used.
             return alive[_draw(self.rng, rates, min(k, 256))]
         drawn = self.rng.integers(0, len(alive), k)

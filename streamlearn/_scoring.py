@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
-from scipy import sparse
 from sklearn.metrics import get_scorer
 from sklearn.utils import get_tags
 
 from ._fit_source import as_pool, is_pool
-from ._outputs import stream_batches
+from ._outputs import joined, stream_batches
 from ._pool import StreamPool
 from ._random import mix
 from ._streamer import check_max_batches
@@ -176,7 +175,7 @@ class _Answers:
             self.sample_weight = np.concatenate(
                 [np.ones(n) if weight is None else weight for n, weight in zip(ns, weights, strict=True)]
             )
-        self._outputs = {method: _joined(kept) for method, kept in outputs.items()}
+        self._outputs = {method: joined(kept) for method, kept in outputs.items()}
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or name in ("_outputs", "_estimator"):
@@ -197,11 +196,3 @@ class _Answers:
 
     def __sklearn_is_fitted__(self) -> bool:
         return True
-
-
-def _joined(outputs: list[Any]) -> Any:
-    if isinstance(outputs[0], list):  # multi-output predict_proba: an array for each output
-        return [np.concatenate(parts) for parts in zip(*outputs, strict=True)]
-    if sparse.issparse(outputs[0]):
-        return sparse.vstack(outputs, format="csr")
-    return np.concatenate([np.asarray(output) for output in outputs])

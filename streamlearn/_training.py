@@ -60,7 +60,7 @@ class Trainer:
         self.counts = np.zeros(max(len(names), 1), np.int64)
         self._classes = classes
         self._params = dict(params or {})
-        self._names = names
+        self.names = names
         self._validated = validated
         self._verbose = verbose
         self._dense = _inner.refuses_sparse(estimator)
@@ -180,7 +180,7 @@ class Trainer:
         else:
             ends = np.cumsum([n for _, n in counts])
             position = counts[int(np.searchsorted(ends, row, side="right"))][0]
-        name = f" {self._names[position]!r}" if len(self._names) else ""
+        name = f" {self.names[position]!r}" if len(self.names) else ""
         return f"stream{name} at position {position}"
 
     def _show(self, last: bool = False) -> None:

@@ -8,7 +8,9 @@ import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.cluster import MiniBatchKMeans
 from sklearn.datasets import load_iris
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import SGDClassifier
+from sklearn.multioutput import MultiOutputClassifier
 from sklearn.naive_bayes import GaussianNB, MultinomialNB
 from sklearn.preprocessing import StandardScaler, scale
 
@@ -312,3 +314,46 @@ def test_clones_and_splits_copy_no_data():
         tracemalloc.stop()
     assert clones[1].streams is models[1].streams
     assert len(parts[0]) == 50
+
+
+def test_a_fit_that_fails_leaves_nothing_fitted():
+    model = StreamingEstimator(GaussianNB(), classes=[0, 1, 2]).fit(X, y)
+    with pytest.raises(ValueError, match="empty"):
+        model.fit([Streamer([])])
+    with pytest.raises(NotFittedError):
+        model.predict(X)
+
+
+def test_counts_of_data_beside_that_of_fit():
+    model = StreamingEstimator(GaussianNB(), random_state=0).fit(from_arrays(X, y, n_streams=2))
+    for _ in range(3):
+        model.partial_fit(X[:10], y[:10])
+        model.iter_fit([(X[:5], y[:5])])
+    assert model.stream_counts_.tolist() == [75, 75, 30, 15]
+    assert model.stream_names_ == ("0", "1", "partial_fit", "iter_fit")
+    assert model.stream_counts_.sum() == model.n_samples_seen_
+
+
+def test_scores_of_the_estimators_own_on_pools():
+    weight = np.linspace(0.1, 2, 150)
+    model = StreamingEstimator(MiniBatchKMeans(3, random_state=0), random_state=0).fit(X)
+    pool = from_arrays(X, None, weight, n_streams=3)
+    assert model.score(pool) == pytest.approx(model.score(X, sample_weight=weight), rel=1e-12)
+
+
+def test_several_outputs_of_long_streams():
+    many = np.stack([y > 0, y > 1], axis=1).astype(int)
+    model = StreamingEstimator(MultiOutputClassifier(GaussianNB()), random_state=0).fit(X, many)
+    long = np.tile(X, (40, 1))
+    (outputs,) = model.predict_proba(from_arrays(long))
+    for output, expected in zip(outputs, model.predict_proba(long), strict=True):
+        np.testing.assert_array_equal(output, expected)
+
+
+def test_one_stream_is_a_pool_of_one():
+    model = StreamingEstimator(GaussianNB()).fit(X, y)
+    stream = from_arrays(X, y)[0]
+    np.testing.assert_array_equal(model.predict(stream)[0], model.predict(X))
+    assert model.score(stream) == model.score(X, y)
+    with pytest.raises(TypeError, match="pool"):
+        model.iter_fit(from_arrays(X, y))

@@ -580,3 +580,24 @@ def test_a_mux_of_muxes_of_nothing_but_one_item():
     for _ in range(20):
         stream = [StochasticMux([*stream, []], 2, None, mode="exhaustive")]
     assert list(stream[0]) == ["x"]
+
+
+@pytest.mark.timeout(20)
+def test_a_stream_that_ends_in_one_slot_goes_on_in_another():
+    """Weighted slots and running generators: what is exhausted in one slot may be held by another."""
+    for seed in range(20):
+        items = list(
+            mux([iter(range(50)), iter(range(50))], None, 2, lam=None, pool_weights=[0.9, 0.1], random_state=seed)
+        )
+        assert sorted(items) == sorted([*range(50), *range(50)])
+
+
+@pytest.mark.timeout(20)
+def test_a_generator_function_of_array_streams_gives_new_ones_in_each_cycle():
+    numbers = iter(range(1, 100))
+
+    def streams():
+        yield from from_arrays(np.full((3, 1), next(numbers)))
+
+    items = ChainMux(streams, mode="cycle").generate(9)
+    assert [int(item["X"][0]) for item in items] == [1, 1, 1, 2, 2, 2, 3, 3, 3]

@@ -82,9 +82,9 @@ class StreamingEstimator(InnerMethods, MetaEstimatorMixin, BaseEstimator):
         ``n_clusters`` or ``n_components`` need.
     n_passes : int or "auto", default="auto"
         Number of passes over the streams. "auto": one; for iterative estimators (those with ``max_iter``) on arrays,
-        until the training loss, at the end of a pass, has not improved for some passes, at most ``max_iter``: by 0.003
-        (regressors: 0.0001 of the variance of ``y``) for 5 passes, or 10 where passes are noisy; neural networks stop by
-        their own rule.
+        until the training loss, at the end of a pass, has not improved by 0.003 for 5 passes, at most ``max_iter``.
+        (By less for regressors whose own ``tol`` is less; for 10 passes where they are noisy; neural networks stop by
+        their own rule.)
         In the modes without end, a pass is as many samples as the streams have.
     max_batches : int, optional
         The most ``partial_fit`` calls. Needed for endless streams. None (default): no bound.

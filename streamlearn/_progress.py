@@ -7,11 +7,13 @@ import math
 from typing import Any
 
 import numpy as np
+from sklearn import config_context
 from sklearn.base import is_classifier, is_outlier_detector, is_regressor
 
 _TOLERANCE = 3e-3
-# of the variance; features of small scale go on improving by little for long
+# the least for regressors: features of small scale go on improving by little for long
 _REGRESSION_TOLERANCE = 1e-4
+_OWN_TOLERANCE = 1e-3
 _PATIENCE = 5
 # where passes are noisy: over few rows, and those of a perceptron, whose steps do not shrink
 _FEW_ROWS = 200
@@ -36,10 +38,7 @@ class Progress:
     """
 
     def __init__(self, estimator: Any) -> None:
-        # losses are scaled to about one for a model that knows nothing, but for networks
-        self._tol = _REGRESSION_TOLERANCE if is_regressor(estimator) else _TOLERANCE
-        if _is_network(estimator):
-            self._tol = estimator.tol
+        self._tol: float | None = None
         self._patience = getattr(estimator, "n_iter_no_change", _PATIENCE)
         self.best_estimator: Any = None
         self._reference = self._lowest = math.inf
@@ -48,22 +47,44 @@ class Progress:
 
     def stopped(self, estimator: Any, X: Any, y: Any, sample_weight: Any) -> bool:
         """Take the loss after a pass, and return whether training should stop; without a loss it never does."""
-        loss = training_loss(estimator, X, y, sample_weight)
+        if self._tol is None:
+            self._tol = _tolerance(estimator, y, sample_weight)
+        with config_context(assume_finite=True, skip_parameter_validation=True):
+            loss = training_loss(estimator, X, y, sample_weight)
         if loss is None:
             return False
         if loss < self._lowest + self._tol:  # of equally good ones the last, whose steps were the smallest
             self._lowest = min(loss, self._lowest)
             self.best_estimator = None
             # the loss of a neural network is that of the pass itself: no state of it had that loss
-            self._copy = None if _is_network(estimator) else copy.deepcopy(estimator)
+            self._copy = None if _is_network(estimator) else _copied(estimator)
         else:
             self.best_estimator = self._copy
         if loss < self._reference - self._tol:
             self._reference, self._bad = loss, 0
         else:  # also a loss that is not finite: training has diverged
             self._bad += 1
-        noisy = X.shape[0] <= _FEW_ROWS or getattr(estimator, "loss", None) == "perceptron"
+        noisy = is_classifier(estimator) and (
+            X.shape[0] <= _FEW_ROWS or getattr(estimator, "loss", None) == "perceptron"
+        )
         return self._bad >= (max(self._patience, _LONG_PATIENCE) if noisy else self._patience)
+
+
+def _copied(estimator: Any) -> Any:
+    """Return a deep copy that shares the random state, whose copy would cost more than all the rest."""
+    states = [value for value in vars(estimator).values() if isinstance(value, np.random.RandomState)]
+    return copy.deepcopy(estimator, {id(state): state for state in states})
+
+
+def _tolerance(estimator: Any, y: Any, sample_weight: Any) -> float:
+    """Return the improvement that counts, in the units of the loss."""
+    if _is_network(estimator):
+        return estimator.tol
+    if not is_regressor(getattr(estimator, "estimator_", estimator)):
+        return _TOLERANCE
+    # that of its own fit, which is in other units, within bounds
+    own = 2 * getattr(estimator, "tol", _OWN_TOLERANCE) / _variance(y, sample_weight)
+    return min(max(own, _REGRESSION_TOLERANCE), _TOLERANCE)
 
 
 def _is_network(estimator: Any) -> bool:

@@ -237,8 +237,6 @@ def _columns(X: Any, y: Any, sample_weight: Any) -> dict[str, Any]:
         raise ValueError(f"X must be an array, a sparse matrix, a DataFrame or a list, got {X!r}.")
     if getattr(X, "shape", (1,)) == ():
         raise ValueError(f"X must have rows, got the scalar {X!r}.")
-    if isinstance(X, np.ndarray) and X.ndim == 1 and X.dtype.kind not in "OUS":
-        raise ValueError("X has one dimension: reshape it, X.reshape(-1, 1) if it is one feature of many samples.")
     columns = {"X": X}
     for name, values in (("y", y), ("sample_weight", sample_weight)):
         if values is not None:

@@ -19,6 +19,7 @@ from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, proces
 from sklearn.utils.metaestimators import available_if
 
 from . import _inner
+from ._factory import cloned_factory
 from ._fit_source import Source, is_pool, make_source, validated_arrays
 from ._methods import InnerMethods, inner_has
 from ._mux import MODES, StochasticMux
@@ -491,14 +492,10 @@ class StreamingEstimator(InnerMethods, MetaEstimatorMixin, BaseEstimator):
         return "n_batches_" in self.__dict__
 
     def __sklearn_clone__(self) -> StreamingEstimator:
-        # A factory may hold data: it is cloned if it says how, and shared otherwise, never copied.
-        streams = self.streams
-        if streams is None or hasattr(streams, "get_params") or hasattr(streams, "__sklearn_clone__"):
-            return super().__sklearn_clone__()
         shell = copy.copy(self)
         shell.streams = None
         new = BaseEstimator.__sklearn_clone__(shell)
-        new.streams = streams
+        new.streams = cloned_factory(self.streams)
         return new
 
     def get_metadata_routing(self) -> MetadataRouter:

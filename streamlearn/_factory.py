@@ -6,6 +6,8 @@ import itertools
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from sklearn.base import BaseEstimator, clone
+
 from ._streamer import Streamer, function_name, short_repr
 
 
@@ -108,3 +110,14 @@ class StreamFactory:
     def __repr__(self) -> str:
         values = [f"{name}={short_repr(value)}" for name, value in self._values.items()]
         return f"StreamFactory({', '.join([function_name(self._function), *values])})"
+
+
+def cloned_factory(factory: Any) -> Any:
+    """Return a factory that shares the data of this one, which may be large or cannot be copied, but not its parameters."""
+    how = getattr(type(factory), "__sklearn_clone__", None)
+    if how not in (None, BaseEstimator.__sklearn_clone__):
+        return clone(factory)
+    if hasattr(factory, "get_params") and not isinstance(factory, type):
+        params = factory.get_params(deep=False)
+        return type(factory)(**{name: clone(v) if hasattr(v, "get_params") else v for name, v in params.items()})
+    return factory

@@ -2,6 +2,7 @@
 
 import io
 import pickle
+from functools import partial
 
 import joblib
 import numpy as np
@@ -13,6 +14,7 @@ from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
 from sklearn.datasets import load_iris, make_regression
 from sklearn.decomposition import IncrementalPCA
 from sklearn.ensemble import BaggingClassifier, StackingClassifier, VotingClassifier
+from sklearn.exceptions import UnsetMetadataPassedError
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.feature_selection import SelectFromModel
 from sklearn.frozen import FrozenEstimator
@@ -31,6 +33,7 @@ from sklearn.model_selection import (
     cross_val_predict,
     cross_validate,
     learning_curve,
+    permutation_test_score,
     validation_curve,
 )
 from sklearn.multiclass import OneVsRestClassifier
@@ -38,8 +41,9 @@ from sklearn.multioutput import MultiOutputClassifier
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import StandardScaler, scale
+from sklearn.utils import estimator_html_repr
 
-from streamlearn import StreamFactory, StreamingEstimator, from_arrays
+from streamlearn import StreamFactory, StreamingEstimator, StreamPool, from_arrays
 
 X, y = load_iris(return_X_y=True)
 X = scale(X)
@@ -79,10 +83,6 @@ def test_grid_search_over_mux_streams_and_estimator(n_jobs):
     search = GridSearchCV(model, grid, cv=3, n_jobs=n_jobs, error_score="raise").fit(X, y)
     assert len(search.cv_results_["params"]) == 16
     assert search.best_score_ > 0.6
-    test_grid_search_over_mux_streams_and_estimator.scores[n_jobs] = search.cv_results_["mean_test_score"]
-
-
-test_grid_search_over_mux_streams_and_estimator.scores = {}
 
 
 def test_workers_change_nothing():
@@ -96,6 +96,76 @@ def test_workers_change_nothing():
     )
     np.testing.assert_array_equal(one.cv_results_["mean_test_score"], two.cv_results_["mean_test_score"])
     np.testing.assert_array_equal(one.best_estimator_.coef_, two.best_estimator_.coef_)
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+@pytest.mark.parametrize("kind", [GridSearchCV, partial(RandomizedSearchCV, n_iter=4, random_state=0)])
+def test_search_over_pools(kind, n_jobs):
+    model = sgd(batch_size=16, max_batches=40, mode="with_replacement", classes=[0, 1, 2])
+    grid = {
+        "lam": [4, 64],
+        "n_active": [2, 4],
+        "pool_weights": [None, [8, 1, 1, 1, 1, 1, 1, 1]],  # 8 of 10 streams are trained on
+        "estimator__alpha": [1e-3, 10.0],
+    }
+    search = kind(model, grid, cv=GroupKFold(5), n_jobs=n_jobs, refit=False, error_score="raise")
+    results = search.fit(days(), groups=np.arange(10) // 2).cv_results_
+    assert np.isfinite(results["mean_test_score"]).all()
+    small = np.array([params["estimator__alpha"] == 1e-3 for params in results["params"]])
+    assert results["mean_test_score"][small].min() > results["mean_test_score"][~small].max()
+    # the first candidate, by hand
+    params, scores = results["params"][0], []
+    for train, test in GroupKFold(5).split(np.zeros(10), groups=np.arange(10) // 2):
+        fitted = clone(model).set_params(**params).fit(days()[train])
+        scores.append(fitted.score(days()[test]))
+    assert results["mean_test_score"][0] == pytest.approx(np.mean(scores))
+
+
+def test_the_best_estimator_is_refitted_on_all_streams():
+    search = GridSearchCV(sgd(n_passes=3, classes=[0, 1, 2]), {"lam": [4, 16]}, cv=KFold(5)).fit(days())
+    assert search.best_estimator_.n_samples_seen_ == 450
+    assert search.predict(X).shape == (150,)
+    np.testing.assert_array_equal(
+        np.concatenate(search.predict(days())), search.predict(np.concatenate([X[i::10] for i in range(10)]))
+    )
+    assert search.score(days()) == pytest.approx(search.score(X, y))
+
+
+@pytest.mark.parametrize("data", [(X, y), (days(30),)], ids=["arrays", "pool"])
+def test_halving_over_batches(data):
+    search = HalvingGridSearchCV(
+        sgd(batch_size=16, n_passes=20, classes=[0, 1, 2]),
+        {"estimator__alpha": [1e-4, 1e-3, 1e-2], "lam": [4, 16]},
+        resource="max_batches",
+        min_resources=4,
+        max_resources=64,
+        factor=2,
+        cv=KFold(3, shuffle=True, random_state=0),
+        random_state=0,
+    ).fit(*data)
+    assert search.n_resources_ == [4, 8, 16]
+    assert search.n_candidates_ == [6, 3, 2]
+    assert search.best_estimator_.n_batches_ == search.best_params_["max_batches"] == 16
+
+
+def test_curves_and_permutations_over_pools():
+    pool, model = days(12), sgd(n_passes=5, classes=[0, 1, 2])
+    sizes, train, test = learning_curve(model, pool, None, cv=KFold(4), train_sizes=[2, 9])
+    assert sizes.tolist() == [2, 9]
+    assert train.shape == test.shape == (2, 4)
+    assert test.min() > 0.6
+    done = cross_validate(model, pool, cv=KFold(4), return_train_score=True)
+    np.testing.assert_allclose(test[1], done["test_score"])
+    np.testing.assert_allclose(train[1], done["train_score"])
+    score, scores, _ = permutation_test_score(model, pool, np.arange(12) % 2, n_permutations=2, cv=KFold(4))
+    np.testing.assert_allclose(scores, score)  # y beside a pool is for splitters only
+
+
+def test_probabilities_of_held_out_streams():
+    model = StreamingEstimator(GaussianNB(), classes=[0, 1, 2])
+    outputs = cross_val_predict(model, days(), cv=KFold(5), method="predict_proba")
+    fitted = clone(model).fit(days()[2:])
+    np.testing.assert_allclose(outputs[1], fitted.predict_proba(X[1::10]), rtol=1e-9)
 
 
 class Recording(ClassifierMixin, BaseEstimator):
@@ -192,6 +262,24 @@ def test_pipeline_last_step_transformer_step_and_memory(tmp_path):
     np.testing.assert_allclose(scaled, StandardScaler().fit_transform(X), atol=1e-9)
 
 
+def test_search_over_a_pipeline():
+    pipeline = make_pipeline(StreamingEstimator(StandardScaler()), sgd())
+    grid = {"streamingestimator-2__lam": [4, 16], "streamingestimator-1__estimator__with_mean": [True, False]}
+    search = GridSearchCV(pipeline, grid, cv=3).fit(X + 3, y)
+    assert search.best_params_["streamingestimator-1__estimator__with_mean"]
+
+
+def test_output_of_a_pipeline():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(X, columns=list("abcd"), index=np.arange(150) + 7)
+    pipeline = make_pipeline(StreamingEstimator(StandardScaler()), StreamingEstimator(IncrementalPCA(2)))
+    out = pipeline.set_output(transform="pandas").fit_transform(frame)
+    assert out.columns.tolist() == ["incrementalpca0", "incrementalpca1"]
+    assert out.index.tolist() == frame.index.tolist()
+    assert clone(pipeline).fit_transform(frame).columns.tolist() == ["incrementalpca0", "incrementalpca1"]
+    assert isinstance(pipeline.set_output(transform="default").fit_transform(frame), np.ndarray)
+
+
 def test_set_output_and_feature_names():
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame(X, columns=list("abcd"))
@@ -245,9 +333,38 @@ def test_stored_and_loaded(how):
     assert other.n_samples_seen_ == model.n_samples_seen_
 
 
-def test_representations():
-    assert "SGDClassifier" in sgd()._repr_html_()
-    assert "SGDClassifier" in repr(sgd())
+@pytest.mark.parametrize("streams", [None, days(), StreamFactory(noisy, sigma=[0.1]), partial(from_arrays, by="y")])
+def test_before_fit_it_is_stored_with_its_streams(streams):
+    model = sgd(streams=streams, max_batches=5, batch_size=16, mode="with_replacement")
+    given = () if isinstance(streams, StreamPool) else (X, y)
+    other = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(other.fit(*given).coef_, model.fit(*given).coef_)
+
+
+def test_a_clone_is_not_fitted_and_independent():
+    model = sgd(streams=StreamFactory(noisy, sigma=[0.1]), max_batches=5, mode="with_replacement").fit(X, y)
+    copied = clone(model)
+    assert not hasattr(copied, "estimator_")
+    copied.set_params(streams__sigma=[9.0], estimator__alpha=7.0)
+    assert model.streams.get_params() == {"sigma": [0.1]}
+    assert model.estimator.alpha == 0.0001
+
+
+def test_a_fitted_model_is_frozen_and_calibrated():
+    fitted = sgd().fit(X, y)
+    model = CalibratedClassifierCV(FrozenEstimator(fitted)).fit(X, y)
+    assert model.predict_proba(X).shape == (150, 3)
+    np.testing.assert_array_equal(FrozenEstimator(fitted).fit(X[:1], y[:1]).predict(X), fitted.predict(X))
+
+
+@pytest.mark.parametrize("streams", [None, days(), StreamFactory(noisy, sigma=[0.1]), partial(from_arrays, by="y")])
+def test_representations(streams):
+    model = sgd(streams=streams)
+    for estimator in (model, make_pipeline(StandardScaler(), model), sgd().fit(X, y)):
+        assert "SGDClassifier" in estimator_html_repr(estimator)
+        assert "SGDClassifier" in repr(estimator)
+    if streams is not None:
+        assert "streams=" in repr(model)
 
 
 @pytest.fixture
@@ -270,3 +387,29 @@ def test_metadata_routing(requested):
         return
     order = np.argsort(fitted.rows_)
     np.testing.assert_allclose(np.array(fitted.weights_)[order], weight)
+
+
+@pytest.mark.usefixtures("routing")
+def test_weights_are_routed_through_a_search_to_every_row():
+    weight = np.arange(150) + 1.0
+    inner = Recording().set_partial_fit_request(sample_weight=True).set_score_request(sample_weight=True)
+    pipeline = make_pipeline(
+        StandardScaler(with_mean=False, with_std=False).set_fit_request(sample_weight=False),
+        StreamingEstimator(inner, batch_size=16, random_state=0),
+    )
+    search = GridSearchCV(pipeline, {"streamingestimator__lam": [4, 16]}, cv=3)
+    search.fit(np.arange(150.0)[:, None], y, sample_weight=weight)
+    fitted = search.best_estimator_[-1]
+    np.testing.assert_array_equal(np.array(fitted.weights_), np.array(fitted.rows_) + 1.0)
+    assert sorted(fitted.rows_) == list(range(150))
+    # scored with weights: the first class is predicted for all, and stratified folds weigh their rows
+    expected = [weight[test][y[test] == 0].sum() / weight[test].sum() for _, test in StratifiedKFold(3).split(X, y)]
+    assert search.cv_results_["mean_test_score"][0] == pytest.approx(np.mean(expected))
+
+
+@pytest.mark.usefixtures("routing")
+def test_weights_that_nobody_asked_for_are_refused():
+    with pytest.raises(UnsetMetadataPassedError, match="sample_weight"):
+        StreamingEstimator(Recording()).fit(X, y, sample_weight=np.ones(150))
+    with pytest.raises(TypeError, match="other"):
+        StreamingEstimator(Recording()).fit(X, y, other=1)

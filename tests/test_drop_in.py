@@ -255,12 +255,17 @@ def test_containers_of_targets(target):
 @pytest.mark.parametrize(
     ("estimator", "method"),
     [(MLPClassifier(max_iter=2), "predict_proba"), (StandardScaler(), "transform"), (IncrementalPCA(2), "transform")],
-    ids=str,
+    ids=["MLPClassifier", "StandardScaler", "IncrementalPCA"],
 )
 def test_dtype_is_kept(estimator, method, dtype):
     X, y = load_iris(return_X_y=True)
     X = X.astype(dtype)
     assert getattr(StreamingEstimator(estimator).fit(X, y), method)(X).dtype == dtype
+
+
+def test_coefficients_of_float32():
+    X, y = load_iris(return_X_y=True)
+    assert StreamingEstimator(SGDClassifier()).fit(X.astype(np.float32), y).coef_.dtype == np.float32
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")

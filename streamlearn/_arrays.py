@@ -14,6 +14,7 @@ import numpy as np
 from scipy import sparse
 
 from ._random import LARGEST, fresh_seed, mix, mix32, mix_array, permute
+from ._span import Span
 from ._rows import concat_rows, is_frame, n_rows, row_bytes, slice_rows, take_rows
 from ._streamer import Streamer
 
@@ -310,6 +311,14 @@ class ArrayReader(Reader):
         self._orders: list[np.ndarray | None] = [None] * len(tables)
         for i, stream in zip(self._table_of.tolist(), streams, strict=True):
             self._orders[i] = stream._order
+        columns = [table.columns for table in tables]
+        self._spans: dict[str, tuple[Span, np.ndarray]] = {}
+        if len(tables) > 1 and not any(order is not None for order in self._orders):
+            values = {name: [part[name] for part in columns] for name in columns[0]}
+            if all(map(Span.fits, values.values())):
+                for name, arrays in values.items():
+                    span = Span(arrays)
+                    self._spans[name] = span, span.bases[self._table_of] + span.step * self._starts
         self._sliceable = all(isinstance(values, np.ndarray) for table in tables for values in table.columns.values())
         self.row_bytes = max((sum(map(row_bytes, table.columns.values())) for table in tables), default=1)
 
@@ -323,7 +332,12 @@ class ArrayReader(Reader):
         self, place: np.ndarray, who: np.ndarray, number: np.ndarray | None, present: np.ndarray, order: np.ndarray
     ) -> Any:
         """Return the rows in time, or, of several tables, the samples' places in time and ``(table, rows, start, stop)``."""
-        rows = self._shuffle(place, who, number, present) + self._starts[who]
+        rows = self._shuffle(place, who, number, present)
+        if self._spans:
+            in_time, who_in_time = np.empty_like(rows), np.empty_like(who)
+            in_time[order], who_in_time[order] = rows, who
+            return in_time, who_in_time
+        rows += self._starts[who]
         if len(self._tables) == 1:
             in_time = np.empty_like(rows)
             in_time[order] = rows if self._orders[0] is None else self._orders[0][rows]
@@ -355,6 +369,9 @@ class ArrayReader(Reader):
     def gather(self, where: Any) -> dict[str, Any]:
         if isinstance(where, np.ndarray):
             return self._tables[0].gather(where)
+        if self._spans:
+            rows, who = where
+            return {name: span.take(bases[who] + rows * span.step) for name, (span, bases) in self._spans.items()}
         back, parts = where
         return {name: self.gather_column(name, parts, back) for name in self._tables[0].columns}
 

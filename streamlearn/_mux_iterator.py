@@ -345,39 +345,40 @@ class MuxIterator:
 
     def _plan_visits(self, slots: np.ndarray, order: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Plan visit by visit, in the order in which visits end, since one end decides what the next may take."""
-        holder, left = self._holder, self._left
+        holder, left, planned = self._holder, self._left, self._planned
         present, starts = np.unique(slots[order], return_index=True)
         turns = dict(zip(present.tolist(), np.split(order, starts[1:]), strict=True))
         used = dict.fromkeys(turns, 0)
         runs: dict[int, tuple[list[int], list[int]]] = {slot: ([], []) for slot in turns}
-        activate, release = self._policy.activate, self._policy.release
+        turn_over = self._policy.turn_over
         ends: list[tuple[int, int]] = []
         for slot, turn in turns.items():
             if holder[slot] < 0 and not self._replace(slot, exhausted=False):
                 continue
             if left[slot] <= len(turn):
-                ends.append((int(turn[left[slot] - 1]), slot))
+                ends.append((turn.item(left[slot] - 1), slot))
         heapq.heapify(ends)
+        heapreplace = heapq.heapreplace
         while ends:
             slot = ends[0][1]
+            stream, n = holder[slot], left[slot]
             streams, lengths = runs[slot]
-            streams.append(holder[slot])
-            lengths.append(left[slot])
-            used[slot] += left[slot]
+            streams.append(stream)
+            lengths.append(n)
+            place = used[slot] = used[slot] + n
             # what _replace does, without iterators to close: this loop runs once for each visit
-            release(slot, holder[slot], self._planned[slot], False)
-            visit = activate(slot)
+            visit = turn_over(slot, stream, planned[slot])
             if visit is None:
                 self._policy.bury(slot)
                 holder[slot] = -1
                 heapq.heappop(ends)
                 continue
             holder[slot], n = visit
-            self._planned[slot] = left[slot] = n
-            place = used[slot] + n - 1
+            planned[slot] = left[slot] = n
             turn = turns[slot]
+            place += n - 1
             if place < len(turn):
-                heapq.heapreplace(ends, (int(turn[place]), slot))
+                heapreplace(ends, (turn.item(place), slot))
             else:
                 heapq.heappop(ends)
         kept = []

@@ -71,6 +71,11 @@ class Policy:
         """Note the end of a visit, and return whether the stream may go on later where it stopped."""
         return False
 
+    def turn_over(self, slot: int, stream: int, n_items: int) -> tuple[int, int] | None:
+        """Release a stream that is not exhausted by a visit, or is known to be, and activate the next one."""
+        self.release(slot, stream, n_items, False)
+        return self.activate(slot)
+
     def drop(self, stream: int) -> None:
         """Note that a stream can never be started again (a running generator at its end)."""
 
@@ -391,6 +396,26 @@ class Ending(_Stochastic):
             self._gaps = self.rng.standard_exponential(_BUFFER).tolist()
         heapq.heappush(self._heap, (self._now + self._gaps.pop() / self._weight[stream], stream))
         return True
+
+    def turn_over(self, slot: int, stream: int, n_items: int) -> tuple[int, int] | None:
+        remaining = self._remaining[stream]
+        if not self.again or remaining < 0 or self.by_weight:
+            return super().turn_over(slot, stream, n_items)
+        # the same draws in the same order, at half the time: exhaustive passes make one call for each visit
+        remaining = self._remaining[stream] = remaining - n_items
+        heap = self._heap
+        if remaining:
+            if not self._gaps:
+                self._gaps = self.rng.standard_exponential(_BUFFER).tolist()
+            entry = heapq.heappushpop(heap, (self._now + self._gaps.pop() / self._weight[stream], stream))
+        elif heap:
+            entry = heapq.heappop(heap)
+        else:
+            return None
+        self._now, stream = entry
+        self.holder[slot] = stream
+        n, remaining = self._lengths.pop() if self._lengths else self.next_length(), self._remaining[stream]
+        return stream, n if n < remaining or remaining < 0 else remaining
 
 
 class Shuffled(Policy):

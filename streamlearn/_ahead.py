@@ -7,11 +7,15 @@ the same with and without it.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 _executors: dict[str, ThreadPoolExecutor] = {}
+# A thread that works ahead disturbs the learner, whose every call hands the interpreter over: at a tenth of the time it costs
+# more than it saves, from a third on it pays.
+_WORTH_IT = 0.25
 
 
 class Ahead:
@@ -22,19 +26,29 @@ class Ahead:
     stage : str
         Stages have threads of their own, so that one may wait for another.
     after : int
-        Number of calls that are made only when they are asked for: a short run does not pay for threads.
+        Number of calls that are made only when they are asked for, since a short run does not pay for threads; from then on
+        calls that take a good part of all the time are made ahead. 0: all are.
     """
 
     def __init__(self, stage: str, after: int) -> None:
         self._stage = stage
         self._countdown = after
+        self._always = not after
+        self._spent = self._passed = 0.0
+        self._ended = time.perf_counter()
         self._future: Future | None = None
         self._pid = 0
 
     def next(self, function: Callable[[], Any]) -> Any:
         """Return the next result of ``function``, None being its last, and begin the one after that."""
         if self._future is None:
+            began = time.perf_counter()
             result = function()
+            ended = time.perf_counter()
+            # of the last few calls: the first ones find cold caches
+            self._spent = self._spent / 2 + ended - began
+            self._passed = self._passed / 2 + ended - self._ended
+            self._ended = ended
         else:
             if self._pid != os.getpid():
                 raise RuntimeError(
@@ -46,13 +60,16 @@ class Ahead:
                 if self._future.done():  # after an interrupt it runs on, and close waits for it
                     self._future = None
         self._countdown -= 1
-        if result is not None and self._countdown < 0:
+        if result is not None and self._countdown < 0 and self._pays():
             self._pid = os.getpid()
             try:
                 self._future = _threads(self._stage).submit(function)
             except RuntimeError:  # the interpreter is ending, and other threads with it: this one goes on alone
                 self._countdown = 2**62
         return result
+
+    def _pays(self) -> bool:
+        return self._always or self._spent >= _WORTH_IT * self._passed
 
     def close(self) -> None:
         """Wait for a call that is under way, so that nothing runs on."""

@@ -14,8 +14,8 @@ import numpy as np
 from scipy import sparse
 
 from ._random import LARGEST, fresh_seed, mix, mix32, mix_array, permute
-from ._span import Span
 from ._rows import concat_rows, is_frame, n_rows, row_bytes, slice_rows, take_rows
+from ._span import Span
 from ._streamer import Streamer
 
 _SAMPLES_AHEAD = 256

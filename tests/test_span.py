@@ -43,7 +43,8 @@ def test_takes_what_a_loop_over_the_arrays_takes(seed, dtype, n_arrays, shape):
     expected = np.array([arrays[i][row] for i, row in zip(which, rows, strict=True)], dtype)
     assert taken.dtype == np.dtype(dtype)
     np.testing.assert_array_equal(taken, expected)
-    assert taken.flags.writeable and not any(np.shares_memory(taken, array) for array in arrays)
+    assert taken.flags.writeable
+    assert not any(np.shares_memory(taken, array) for array in arrays)
 
 
 def test_it_keeps_the_arrays_alive():

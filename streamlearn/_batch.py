@@ -157,13 +157,41 @@ class Joiner:
         self._columns: list[_Column | None] = []
         self._plain: tuple[np.ndarray, np.ndarray] | None = None
 
+    def keep_plain(self, item: Any, position: int) -> bool:
+        """Keep an item as it came, at a third of the cost of reading it first; False: it must be read and fed.
+
+        It is kept if it is what most generators yield, and like the one before: a dict of arrays X, of two dimensions, and y, of
+        one, which does not complete a batch.
+        """
+        if self._plain is None or type(item) is not dict or len(item) != 2:
+            return False
+        X, y = item.get("X"), item.get("y")
+        X_buffer, y_buffer = self._plain
+        if (
+            type(X) is not np.ndarray
+            or type(y) is not np.ndarray
+            or X.dtype is not X_buffer.dtype
+            or y.dtype is not y_buffer.dtype
+            or X.ndim != 2
+        ):
+            return False
+        n, width = X.shape
+        start = self._n
+        stop = start + n
+        if stop >= len(X_buffer) or not n or y.shape != (n,) or width != X_buffer.shape[1]:
+            return False
+        self._n = stop
+        X_buffer[start:stop] = X
+        y_buffer[start:stop] = y
+        self._counts.append((position, n))
+        return True
+
     def feed(self, batch: Batch, position: int) -> Sequence[tuple[Batch, list[tuple[int, int]]]]:
         """Return the batches that a new one completes, each with ``(position, rows)`` pairs: where its rows came from."""
         if not batch.n:
             return ()
         if self.size is not None and self._n + batch.n < self.size:
-            if self._plain is None or not self._keep_plain(batch, position):
-                self._keep(batch, position)
+            self._keep(batch, position)
             return ()
         if self._later is None and self.size is not None:
             # the first batch is of whole items, as many as it needs
@@ -198,26 +226,6 @@ class Joiner:
         self._begin()
         return done
 
-    def _keep_plain(self, batch: Batch, position: int) -> bool:
-        """Keep a batch like those before it, X of two dimensions and y of one: what ``_keep`` does, at half the cost."""
-        X_buffer, y_buffer = self._plain  # type: ignore[misc]
-        X, y, n = batch.X, batch.y, self._n
-        if (
-            type(X) is not np.ndarray
-            or type(y) is not np.ndarray
-            or X.dtype is not X_buffer.dtype
-            or y.dtype is not y_buffer.dtype
-            or X.shape[1:] != X_buffer.shape[1:]
-            or y.ndim != 1
-            or batch.sample_weight is not None
-        ):
-            return False
-        self._n = stop = n + batch.n
-        X_buffer[n:stop] = X
-        y_buffer[n:stop] = y
-        self._counts.append((position, batch.n))
-        return True
-
     def _keep(self, part: Batch, position: int) -> None:
         parts = (part.X, part.y, part.sample_weight)
         if not self._n:
@@ -234,7 +242,7 @@ class Joiner:
         self._n = n + part.n
         self._counts.append((position, part.n))
         X, y, _ = (None if column is None else column.buffer for column in self._columns)
-        plain = X is not None and y is not None and y.ndim == 1 and self._columns[2] is None
+        plain = X is not None and y is not None and X.ndim == 2 and y.ndim == 1 and self._columns[2] is None
         self._plain = (X, y) if plain else None  # type: ignore[assignment]
 
 

@@ -225,6 +225,8 @@ def batches(iterator: Any, size: int | None, first: int = 1, names: Sequence[str
     columns: Any = None
     told = hasattr(iterator, "position")
     for number, item in enumerate(iterator):
+        if joiner.keep_plain(item, iterator.position if told else 0):
+            continue
         try:
             batch = as_batch(item)
             if type(batch.X) is not np.ndarray and is_frame(batch.X):

@@ -120,7 +120,9 @@ def permute(index: np.ndarray, size: np.ndarray, key: np.ndarray) -> np.ndarray:
 def _permute_sorted(index: np.ndarray, size: np.ndarray, key: np.ndarray) -> np.ndarray:
     """Sort hashes, one row of them for each permutation that is asked for."""
     name = key.astype(np.uint64) << np.uint64(32) | size.astype(np.uint64)
-    _, first, which = np.unique(name, return_index=True, return_inverse=True)
+    # Positions come in runs of one permutation: to compute a few twice costs less than to sort the names.
+    begins = np.diff(name, prepend=~name[:1]) != 0
+    first, which = np.flatnonzero(begins), np.cumsum(begins) - 1
     width = int(size.max(initial=1))
     columns = np.arange(width, dtype=np.uint64)
     hashes = mix_array(

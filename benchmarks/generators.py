@@ -43,10 +43,10 @@ def round_robin(generators: list[Iterator], n_batches: int) -> Any:
 
 
 def mixed(streams: list[Streamer], n_batches: int) -> Any:
-    from streamlearn._training import batches
+    from streamlearn._training import Batches
 
     mux = StochasticMux(streams, 8, 16, random_state=0)
-    joined = batches(mux._start(None, (0,)), BATCH)
+    joined = iter(Batches(mux._start(None, (0,)), BATCH))
 
     def run() -> None:
         for _ in range(n_batches):

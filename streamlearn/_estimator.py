@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import copy
-import math
 import numbers
-import warnings
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
@@ -22,14 +20,13 @@ from . import _inner
 from ._factory import cloned_factory
 from ._fit_source import Source, is_pool, make_source, validated_arrays
 from ._methods import InnerMethods, inner_has
-from ._mux import MODES, StochasticMux
+from ._mux import MODES
 from ._pool import StreamPool
-from ._progress import Progress
 from ._random import mix
-from ._rows import row_bytes
+from ._run import Run
 from ._sklearn import HasMethods, Interval, StrOptions, routing_enabled
 from ._streamer import Streamer, close
-from ._training import Trainer, batches, warn_if_endless
+from ._training import Batches, Trainer
 from ._visits import DISTS, check_lam, check_weights
 
 _DEFAULT_N_ACTIVE = 8
@@ -261,7 +258,19 @@ class StreamingEstimator(InnerMethods, MetaEstimatorMixin, BaseEstimator):
             names=source.pool.names,
             validated=source.arrays is not None,
         )
-        self.n_passes_ = self._run(trainer, source, settings, mix(seed, 1))
+        run = Run(
+            trainer,
+            source,
+            settings,
+            mix(seed, 1),
+            batch_size=self.batch_size,
+            n_passes=self.n_passes,
+            max_batches=self.max_batches,
+        )
+        run.go()
+        self.estimator_ = run.estimator
+        self.n_passes_ = run.n_passes_seen
+        self._note_blocks(run.blocks)
         if not trainer.n_batches:
             if trainer.n_samples:
                 raise ValueError("sample_weight is zero for every sample of the streams: there is nothing to train on.")
@@ -280,71 +289,11 @@ class StreamingEstimator(InnerMethods, MetaEstimatorMixin, BaseEstimator):
             settings["feature_names"] = self.__dict__.get("feature_names_in_")
         return Trainer(self.estimator_, verbose=self.verbose, **settings)
 
-    def _run(self, trainer: Trainer, source: Source, settings: dict[str, Any], seed: int) -> int:
-        """Pass over the streams until a budget is spent; return the number of passes."""
-        size, first = self._batch_rows(source)
-        stream = StochasticMux(source.pool, **settings)
-        progress, n_passes = self._passes(source, settings["mode"])
-        n_samples: float = math.inf
-        if settings["mode"] in ("with_replacement", "single_active"):
-            # one endless pass of the mux, which ends by a number of samples or of batches
-            if self.max_batches is None or self.n_passes != "auto":
-                n_samples = n_passes * (source.n_samples or math.inf)
-            n_passes = 1
-        number, done = 0, False
-        for number in range(n_passes):
-            iterator = stream._start(seed, (number,))
-            n_before = trainer.n_samples
-            try:
-                with trainer.trusting(iterator):
-                    for batch, counts in batches(iterator, size, 1 if trainer.n_batches else first, source.pool.names):
-                        if trainer.n_samples + batch.n > n_samples:
-                            n_left = int(n_samples) - trainer.n_samples
-                            batch, counts = batch.rows(0, n_left), _cut(counts, n_left)
-                        trainer.train(batch, counts)
-                        done = trainer.n_batches == self.max_batches or trainer.n_samples >= n_samples
-                        if done:
-                            break
-                        text = warn_if_endless(trainer.n_batches) if self.max_batches is None else None
-                        if text and source.n_samples is None:
-                            warnings.warn(text, UserWarning, stacklevel=3)
-            finally:
-                close(iterator)
-            self._note_blocks(iterator.blocks)
-            if done or trainer.n_samples == n_before:
-                break
-            if progress is not None and progress.stopped(self.estimator_, *source.loss_arrays):
-                break
-        if progress is not None and progress.best_estimator is not None:
-            self.estimator_ = progress.best_estimator
-        if settings["mode"] in ("with_replacement", "single_active") and source.n_samples:
-            return max(math.ceil(trainer.n_samples / source.n_samples), 1)  # a pass is as many samples as there are
-        return number + 1
-
     def _note_blocks(self, blocks: tuple[int, int] | None) -> None:
-        """Add up the blocks of files that a pass read and needed."""
+        """Add up the blocks of files that training read and needed."""
         if blocks is not None:
             self.blocks_read_ = self.__dict__.get("blocks_read_", 0) + blocks[0]
             self.blocks_needed_ = self.__dict__.get("blocks_needed_", 0) + blocks[1]
-
-    def _passes(self, source: Source, mode: str) -> tuple[Progress | None, int]:
-        """Return the stopping rule, if any, and the most passes."""
-        if self.n_passes != "auto":
-            return None, int(self.n_passes)
-        limit = _inner.max_passes(self.estimator_)
-        if source.arrays is None or limit <= 1 or mode != "exhaustive":
-            return None, 1
-        if getattr(self.estimator_, "tol", 0.0) is None:  # the estimator is told not to stop early
-            return None, limit
-        return Progress(self.estimator_), limit
-
-    def _batch_rows(self, source: Source) -> tuple[int | None, int]:
-        """Return the rows of a batch, and those that the first one needs."""
-        first = _inner.first_batch_rows(self.estimator_)
-        if self.batch_size != "auto":
-            return (None if self.batch_size is None else int(self.batch_size)), first
-        bytes_per_row = 1 if source.arrays is None else row_bytes(source.arrays[0])
-        return _inner.auto_batch_size(self.estimator_, source.arrays is not None, bytes_per_row), first
 
     def _mux_settings(self, source: Source) -> dict[str, Any]:
         """Return the parameters of the mux; everything that could fail does so here, before training."""
@@ -462,7 +411,7 @@ class StreamingEstimator(InnerMethods, MetaEstimatorMixin, BaseEstimator):
         else:
             iterator = iter(stream)
         try:
-            for batch, _ in batches(iterator, size, first):
+            for batch, _ in Batches(iterator, size, first):
                 trainer.train(batch, [(0, batch.n)])
                 if trainer.n_batches == self.max_batches:
                     break
@@ -521,16 +470,3 @@ class StreamingEstimator(InnerMethods, MetaEstimatorMixin, BaseEstimator):
             if tags.transformer_tags is not None:
                 tags.transformer_tags.preserves_dtype = []
         return tags
-
-
-def _cut(counts: Any, n: int) -> Any:
-    """Return the origins of the first ``n`` rows."""
-    if isinstance(counts, np.ndarray):
-        return counts[:n]
-    cut = []
-    for position, rows in counts:
-        if n <= 0:
-            break
-        cut.append((position, min(rows, n)))
-        n -= rows
-    return cut

@@ -17,7 +17,7 @@ from ._pool import StreamPool
 from ._random import mix
 from ._rows import concat_rows, n_rows
 from ._streamer import Streamer, close
-from ._training import batches
+from ._training import Batches
 
 _ROWS = 4096
 _NO_ROW = "the streams give no row to score."
@@ -31,7 +31,7 @@ def stream_batches(stream: Streamer, seed: int, rows: int = _ROWS) -> Iterator[B
         return
     iterator = stream._start(seed, (0,))
     try:
-        for batch, _ in batches(iterator, rows):
+        for batch, _ in Batches(iterator, rows):
             yield batch
     finally:
         close(iterator)

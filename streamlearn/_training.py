@@ -200,8 +200,8 @@ class Trainer:
             self._show(last=True)
 
 
-def batches(iterator: Any, size: int | None, first: int = 1, names: Sequence[str] = ()) -> Iterator[tuple[Batch, Any]]:
-    """Yield batches of ``size`` rows from a running stream, and where their rows come from.
+class Batches:
+    """Batches of ``size`` rows from a running stream, and where their rows come from. It is iterated once.
 
     Parameters
     ----------
@@ -213,37 +213,72 @@ def batches(iterator: Any, size: int | None, first: int = 1, names: Sequence[str
         Least number of rows of the first batch.
     names : sequence of str
         Of the streams, for errors.
+
+    Attributes
+    ----------
+    n_items : int
+        Items that were read.
+    joiner : Joiner
+        Holds the rows that wait for more.
+    ready : list
+        Batches that are joined and were not given yet, the last one first.
     """
-    if getattr(iterator, "takes", False):
-        n = max(size or 1, first)
-        while (taken := iterator.take(n)) is not None:
+
+    def __init__(self, iterator: Any, size: int | None, first: int = 1, names: Sequence[str] = ()) -> None:
+        self.iterator = iterator
+        self.n_items = 0
+        self.joiner = Joiner(size, first)
+        self.ready: list[tuple[Batch, Any]] = []
+        self._size = size
+        self._first = first
+        self._names = names
+        self._columns: Any = None
+
+    def __iter__(self) -> Iterator[tuple[Batch, Any]]:
+        return self._taken() if getattr(self.iterator, "takes", False) else self._joined()
+
+    def _taken(self) -> Iterator[tuple[Batch, Any]]:
+        take = self.iterator.take
+        n = max(self._size or 1, self._first)
+        while (taken := take(n)) is not None:
             parts, who = taken
             yield Batch(parts["X"], parts.get("y"), parts.get("sample_weight"), len(who)), who
-            n = size or 1
-        return
-    joiner = Joiner(size, first)
-    columns: Any = None
-    told = hasattr(iterator, "position")
-    for number, item in enumerate(iterator):
-        if joiner.keep_plain(item, iterator.position if told else 0):
-            continue
+            n = self._size or 1
+
+    def _joined(self) -> Iterator[tuple[Batch, Any]]:
+        iterator, ready = self.iterator, self.ready
+        told = hasattr(iterator, "position")
+        while ready:
+            yield ready.pop()
+        keep_plain = self.joiner.keep_plain
+        for item in iterator:
+            position = iterator.position if told else 0
+            if keep_plain(item, position):
+                self.n_items += 1
+                continue
+            batch = self._read(item)
+            self.n_items += 1
+            if done := self.joiner.feed(batch, position):
+                ready.extend(reversed(done))
+                while ready:
+                    yield ready.pop()
+        ready.extend(reversed(self.joiner.flush()))
+        while ready:
+            yield ready.pop()
+
+    def _read(self, item: Any) -> Batch:
         try:
             batch = as_batch(item)
             if type(batch.X) is not np.ndarray and is_frame(batch.X):
                 # joined with others, columns that differ would become missing values
-                columns = batch.X.columns if columns is None else columns
-                _refuse_other_columns(batch.X.columns, columns)
+                self._columns = batch.X.columns if self._columns is None else self._columns
+                _refuse_other_columns(batch.X.columns, self._columns)
         except (TypeError, ValueError) as error:
-            where = (
-                iterator.where()
-                if hasattr(iterator, "where")
-                else f"stream {names[0] if len(names) else ''!r}, item {number}"
-            )
+            iterator, name = self.iterator, self._names[0] if len(self._names) else ""
+            where = iterator.where() if hasattr(iterator, "where") else f"stream {name!r}, item {self.n_items}"
             error.add_note(f"given by {where}")
             raise
-        if done := joiner.feed(batch, iterator.position if told else 0):
-            yield from done
-    yield from joiner.flush()
+        return batch
 
 
 def _refuse_other_columns(names: Any, expected: Any) -> None:

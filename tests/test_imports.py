@@ -24,7 +24,7 @@ LAYERS = [
     {"_inner", "_progress", "_factory"},
     {"_training", "_learner"},
     {"_fit_source", "_outputs"},
-    {"_scoring", "_methods"},
+    {"_scoring", "_methods", "_run"},
     {"_estimator"},
     {"__init__"},
     {"__main__"},

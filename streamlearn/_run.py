@@ -1,0 +1,195 @@
+"""A training run: passes over the streams of a source, batch by batch, until a budget is spent."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from . import _inner
+from ._batch import Batch
+from ._fit_source import Source
+from ._mux import StochasticMux
+from ._progress import Progress
+from ._rows import row_bytes
+from ._streamer import close
+from ._training import Batches, Trainer, warn_if_endless
+
+_BY_SAMPLES = (
+    "with_replacement",
+    "single_active",
+)  # modes without end: one pass of the mux, which a number of samples ends
+
+
+class Hook(Protocol):
+    """What a run tells of each batch; ``counts`` as for :meth:`Trainer.train`."""
+
+    def before(self, run: Run, batch: Batch, counts: Any) -> None:
+        """Take note of a batch that will be trained next."""
+
+    def after(self, run: Run, batch: Batch, counts: Any) -> bool:
+        """Take note of a batch that was trained; return whether training should stop."""
+
+
+class Run:
+    """Trains an estimator on the streams of a source. All that changes on the way is in attributes.
+
+    Parameters
+    ----------
+    trainer : Trainer
+    source : Source
+    settings : dict
+        Parameters of the mux.
+    seed : int
+    batch_size, n_passes, max_batches : as in StreamingEstimator
+    hooks : sequence of Hook
+        Told of each batch.
+
+    Attributes
+    ----------
+    n_passes : int
+        Passes begun.
+    iterator : MuxIterator or None
+        The pass under way.
+    batches : Batches or None
+        What joins its items.
+    progress : Progress or None
+        The stopping rule, if there is one.
+    blocks : tuple (read, needed) or None
+        Blocks of files that the passes which have ended read and needed.
+    stopped : bool
+        Whether the budget is spent, or a rule has ended training.
+    """
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        source: Source,
+        settings: dict[str, Any],
+        seed: int,
+        *,
+        batch_size: int | str | None,
+        n_passes: int | str,
+        max_batches: int | None,
+        hooks: Sequence[Hook] = (),
+    ) -> None:
+        self.trainer = trainer
+        self.n_passes = 0
+        self.iterator: Any = None
+        self.batches: Batches | None = None
+        self.blocks: tuple[int, int] | None = None
+        self.stopped = False
+        self.progress, self._most_passes = _passes(trainer.estimator, source, settings["mode"], n_passes)
+        self._source = source
+        self._mux = StochasticMux(source.pool, **settings)
+        self._seed = seed
+        self._size, self._first = _batch_rows(trainer.estimator, source, batch_size)
+        self._max_batches = max_batches
+        self._hooks = tuple(hooks)
+        self._by_samples = settings["mode"] in _BY_SAMPLES
+        self._most_samples: float = math.inf
+        if self._by_samples:
+            if max_batches is None or n_passes != "auto":
+                self._most_samples = self._most_passes * (source.n_samples or math.inf)
+            self._most_passes = 1
+
+    def go(self) -> None:
+        """Train until a budget is spent."""
+        while not self.stopped and self.n_passes < self._most_passes:
+            self._pass()
+
+    @property
+    def estimator(self) -> Any:
+        """The trained estimator: at its lowest loss, where a loss is watched."""
+        best = None if self.progress is None else self.progress.best_estimator
+        return self.trainer.estimator if best is None else best
+
+    @property
+    def n_passes_seen(self) -> int:
+        """Passes begun; in the modes without end, a pass is as many samples as there are."""
+        if self._by_samples and (n_samples := self._source.n_samples):
+            return max(math.ceil(self.trainer.n_samples / n_samples), 1)
+        return self.n_passes
+
+    def _pass(self) -> None:
+        trainer = self.trainer
+        n_before = trainer.n_samples
+        self.iterator = self._mux._start(self._seed, (self.n_passes,))
+        self.n_passes += 1
+        first = 1 if trainer.n_batches else self._first
+        self.batches = Batches(self.iterator, self._size, first, self._source.pool.names)
+        try:
+            with trainer.trusting(self.iterator):
+                for batch, counts in self.batches:
+                    self._train(batch, counts)
+                    if self.stopped:
+                        break
+        finally:
+            close(self.iterator)
+        self._note_blocks(self.iterator.blocks)
+        self.iterator = self.batches = None
+        if self.stopped:
+            return
+        if trainer.n_samples == n_before:  # nothing is left to come
+            self.stopped = True
+        elif self.progress is not None:
+            self.stopped = self.progress.stopped(trainer.estimator, *self._source.loss_arrays)
+
+    def _train(self, batch: Batch, counts: Any) -> None:
+        trainer = self.trainer
+        if trainer.n_samples + batch.n > self._most_samples:
+            n_left = int(self._most_samples) - trainer.n_samples
+            batch, counts = batch.rows(0, n_left), _cut(counts, n_left)
+        for hook in self._hooks:
+            hook.before(self, batch, counts)
+        trainer.train(batch, counts)
+        self.stopped = trainer.n_batches == self._max_batches or trainer.n_samples >= self._most_samples
+        for hook in self._hooks:
+            self.stopped |= hook.after(self, batch, counts)
+        if self._max_batches is None and not self.stopped:
+            text = warn_if_endless(trainer.n_batches)
+            if text and self._source.n_samples is None:
+                warnings.warn(text, UserWarning, stacklevel=5)
+
+    def _note_blocks(self, blocks: tuple[int, int] | None) -> None:
+        """Add up the blocks of files that a pass read and needed."""
+        if blocks is not None:
+            read, needed = self.blocks or (0, 0)
+            self.blocks = (read + blocks[0], needed + blocks[1])
+
+
+def _passes(estimator: Any, source: Source, mode: str, n_passes: int | str) -> tuple[Progress | None, int]:
+    """Return the stopping rule, if any, and the most passes."""
+    if n_passes != "auto":
+        return None, int(n_passes)
+    limit = _inner.max_passes(estimator)
+    if source.arrays is None or limit <= 1 or mode != "exhaustive":
+        return None, 1
+    if getattr(estimator, "tol", 0.0) is None:  # the estimator is told not to stop early
+        return None, limit
+    return Progress(estimator), limit
+
+
+def _batch_rows(estimator: Any, source: Source, batch_size: int | str | None) -> tuple[int | None, int]:
+    """Return the rows of a batch, and those that the first one needs."""
+    first = _inner.first_batch_rows(estimator)
+    if batch_size != "auto":
+        return (None if batch_size is None else int(batch_size)), first
+    bytes_per_row = 1 if source.arrays is None else row_bytes(source.arrays[0])
+    return _inner.auto_batch_size(estimator, source.arrays is not None, bytes_per_row), first
+
+
+def _cut(counts: Any, n: int) -> Any:
+    """Return the origins of the first ``n`` rows."""
+    if isinstance(counts, np.ndarray):
+        return counts[:n]
+    cut = []
+    for position, rows in counts:
+        if n <= 0:
+            break
+        cut.append((position, min(rows, n)))
+        n -= rows
+    return cut

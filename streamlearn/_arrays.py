@@ -175,7 +175,6 @@ class Reader:
         self._keys = mix_array(seed, np.arange(n))
         self._places = np.zeros(n, np.int64)  # in the pass under way
         self._passes = np.zeros(n, np.int64)
-        self._buffers: dict[str, np.ndarray] = {}
 
     def read(self, streams: np.ndarray) -> dict[str, Any]:
         """Return a batch with the next sample of each of the streams, in this order."""
@@ -253,29 +252,18 @@ class Reader:
     def gather_column(self, name: str, parts: list[tuple[Any, np.ndarray, int, int]], back: np.ndarray) -> Any:
         """Gather one column from ``(columns, rows, start, stop)`` of each table, and bring the rows into their order in time.
 
-        They are gathered into a buffer from ``start`` to ``stop``; row ``i`` in time is the one at ``back[i]`` there.
+        Row ``i`` in time is the one at ``back[i]`` of them all, of which those of a table are from ``start`` to ``stop``.
         """
         values = [columns[name] for columns, *_ in parts]
-        kinds = {
-            (type(value), value.dtype, value.shape[1:]) if isinstance(value, np.ndarray) else None for value in values
-        }
-        if len(kinds) > 1 or None in kinds:
+        if not Span.fits(values):
             taken = [take_rows(value, rows) for value, (_, rows, _, _) in zip(values, parts, strict=True)]
             return take_rows(concat_rows(taken), back)
-        shape = (len(back), *values[0].shape[1:])
-        buffer = self._buffers.get(name)
-        if (
-            buffer is None
-            or buffer.shape[1:] != shape[1:]
-            or buffer.dtype != values[0].dtype
-            or len(buffer) < len(back)
-        ):
-            buffer = self._buffers[name] = np.empty(shape, values[0].dtype)
-        for value, (_, rows, start, stop) in zip(values, parts, strict=True):
-            value.take(
-                rows, axis=0, out=buffer[start:stop], mode="clip"
-            )  # the default mode would copy through a buffer
-        return buffer.take(back, axis=0)
+        span = Span(values)
+        index = np.empty(len(back), np.int64)
+        for base, (_, rows, start, stop) in zip(span.bases.tolist(), parts, strict=True):
+            np.multiply(rows, span.step, out=index[start:stop])
+            index[start:stop] += base
+        return span.take(index.take(back))
 
     def slice(self, batch: dict[str, Any], start: int, stop: int) -> dict[str, Any]:
         return {

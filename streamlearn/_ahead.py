@@ -71,6 +71,11 @@ class Ahead:
     def _pays(self) -> bool:
         return self._always or self._spent >= _WORTH_IT * self._passed
 
+    def settle(self) -> None:
+        """Wait until nothing is under way; its result stays to be fetched."""
+        if self._future is not None and self._pid == os.getpid():
+            self._future.exception()
+
     def close(self) -> None:
         """Wait for a call that is under way, so that nothing runs on."""
         future, self._future = self._future, None

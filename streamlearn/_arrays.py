@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import zlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -16,9 +17,11 @@ from scipy import sparse
 from ._random import LARGEST, fresh_seed, mix, mix32, mix_array, permute
 from ._rows import concat_rows, is_frame, n_rows, row_bytes, slice_rows, take_rows
 from ._span import Span
-from ._streamer import Streamer
+from ._state import check_state, pack, unpack
+from ._streamer import Streamer, close
 
 _SAMPLES_AHEAD = 256
+Moved = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 class Table:
@@ -46,20 +49,72 @@ class SampleStream(Streamer):
         raise NotImplementedError
 
     def _start(self, seed: int | None, visit: tuple[int, ...]) -> Iterator:
-        return self._samples(seed, visit, self._n_samples)
+        return SampleIterator(self, fresh_seed() if seed is None else mix(seed, *visit), self._n_samples)
 
     def _start_endless(self, seed: int | None, visit: tuple[int, ...]) -> Iterator:
-        return self._samples(seed, visit, None)
+        return SampleIterator(self, fresh_seed() if seed is None else mix(seed, *visit), None)
 
-    def _samples(self, seed: int | None, visit: tuple[int, ...], n_samples: int | None) -> Iterator:
-        reader = self._joint_reader([self], fresh_seed() if seed is None else mix(seed, *visit))
-        left = n_samples
-        while left != 0 and self._n_samples:
-            n = _SAMPLES_AHEAD if left is None else min(left, _SAMPLES_AHEAD)
-            chunk = reader.read(np.zeros(n, np.intp))
-            for i in range(n):
-                yield reader.sample(reader.slice(chunk, i, i + 1))
-            left = None if left is None else left - n
+
+class SampleIterator(Iterator):
+    """A running pass over one stream of samples, or all its passes, sample by sample.
+
+    Parameters
+    ----------
+    stream : SampleStream
+    seed : int
+    n_samples : int or None
+        None: without end.
+    """
+
+    _VERSION = 1
+
+    def __init__(self, stream: SampleStream, seed: int, n_samples: int | None) -> None:
+        self._reader = stream._joint_reader([stream], seed)
+        self._left = (-1 if n_samples is None else n_samples) if stream._n_samples else 0
+        self._chunk: Any = None
+        self._n = self._at = 0
+
+    def __next__(self) -> Any:
+        if self._at == self._n:
+            self._read(_SAMPLES_AHEAD if self._left < 0 else min(self._left, _SAMPLES_AHEAD))
+        i, self._at = self._at, self._at + 1
+        self._left -= 1
+        return self._reader.sample(self._reader.slice(self._chunk, i, i + 1))
+
+    def _read(self, n: int) -> None:
+        if not n:
+            raise StopIteration
+        self._n = self._at = 0  # if reading fails, nothing is at hand
+        self._chunk = self._reader.read(np.zeros(n, np.intp))
+        self._n = n
+
+    def close(self) -> None:
+        """Forget what was read."""
+        self._left = self._n = self._at = 0
+        self._chunk = None
+        close(self._reader)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return where the pass stands."""
+        ahead = self._at < self._n  # the chunk at hand is not used up, and is read again
+        return {
+            "kind": "samples",
+            "version": self._VERSION,
+            "left": None if self._left < 0 else self._left,
+            "reader": self._reader.state_dict([self._reader.moved] if ahead else []),
+            "n_read": self._n if ahead else 0,
+            "at": self._at if ahead else 0,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where a state was saved."""
+        check_state(state, "samples", self._VERSION, ("left", "reader", "n_read", "at"))
+        self._reader.load_state_dict(state["reader"])
+        self._left = -1 if state["left"] is None else state["left"]
+        self._n = self._at = 0
+        if state["n_read"]:
+            self._read(state["n_read"])
+            self._at = state["at"]
 
 
 class ArrayStream(SampleStream):
@@ -159,9 +214,16 @@ class Reader:
     shuffled : ndarray of shape (n_streams,)
         Whether each pass of a stream has an order of its own.
     seed : int
+
+    Attributes
+    ----------
+    moved : Moved
+        Streams, and their places and passes before the last call of :meth:`locate`.
     """
 
     row_bytes = 1  # about how many bytes a sample has
+    moved: Moved
+    _VERSION = 1
 
     def __init__(self, sizes: np.ndarray, shuffled: np.ndarray, seed: int) -> None:
         if sizes.max(initial=0) > LARGEST:
@@ -172,9 +234,49 @@ class Reader:
 
     def _rewind(self, seed: int) -> None:
         n = len(self._sizes)
+        self._seed = seed
         self._keys = mix_array(seed, np.arange(n))
         self._places = np.zeros(n, np.int64)  # in the pass under way
         self._passes = np.zeros(n, np.int64)
+
+    def state_dict(self, moves: Sequence[Moved] = ()) -> dict[str, Any]:
+        """Return where the cursors stood before these moves, which were the last; idle streams take no room.
+
+        Parameters
+        ----------
+        moves : sequence of Moved
+            In the order in which they were made.
+        """
+        places, passes = self._places, self._passes
+        if moves:
+            places, passes = places.copy(), passes.copy()
+        for present, old_places, old_passes in reversed(moves):
+            places[present], passes[present] = old_places, old_passes
+        begun = np.flatnonzero(places | passes)
+        return {
+            "kind": "reader",
+            "version": self._VERSION,
+            "seed": self._seed,
+            "sizes": zlib.crc32(self._sizes.astype(np.int64).tobytes()),
+            "begun": pack(begun),
+            "places": pack(places[begun]),
+            "passes": pack(passes[begun]),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Put the cursors where a state says.
+
+        Raises
+        ------
+        ValueError
+            If the streams had other lengths.
+        """
+        check_state(state, "reader", self._VERSION, ("seed", "sizes", "begun", "places", "passes"))
+        if state["sizes"] != zlib.crc32(self._sizes.astype(np.int64).tobytes()):
+            raise ValueError("state was saved of streams of other lengths: the data has changed since. Begin anew.")
+        self._rewind(state["seed"])
+        begun = unpack(state["begun"])
+        self._places[begun], self._passes[begun] = unpack(state["places"]), unpack(state["passes"])
 
     def read(self, streams: np.ndarray) -> dict[str, Any]:
         """Return a batch with the next sample of each of the streams, in this order."""
@@ -221,6 +323,7 @@ class Reader:
             size = self._sizes[who]
             number, place = np.divmod(place, size)
         where = self._find(place, who, number, present, order)
+        self.moved = (present, places, self._passes[present])
         self._passes[present] += totals // sizes
         self._places[present] = totals % sizes
         who_in_time = np.empty_like(who)

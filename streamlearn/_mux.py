@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import itertools
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any
@@ -44,9 +43,10 @@ class BaseMux(Streamer):
     def _policy(self, rng: np.random.Generator) -> Policy:
         raise NotImplementedError
 
-    def _next_pass(self) -> tuple[int, ...]:
-        self._n_passes += 1
-        return (self._n_passes - 1,)
+    def _next_pass(self, last: tuple[int, ...] | None = None) -> tuple[int, ...]:
+        number = self._n_passes if last is None else last[0] + 1
+        self._n_passes = max(self._n_passes, number + 1)
+        return (number,)
 
     def _start(self, seed: int | None, visit: tuple[int, ...]) -> MuxIterator:
         parent = self._own_seed if self._own_seed is not None else seed
@@ -375,8 +375,7 @@ class ChainMux(BaseMux):
         parent = self._own_seed if self._own_seed is not None else seed
         own = fresh_seed() if parent is None else mix(parent, *visit)
         current: dict[int, Streamer] = {}
-        cycles = itertools.count()
-        policy = Chain(lambda: self._ask(current, mix(own, 3), (*visit, next(cycles))), self._mode == "cycle")
+        policy = Chain(lambda number: self._ask(current, mix(own, 3), (*visit, number)), self._mode == "cycle")
         return MuxIterator(current, policy, mix(own, 2), visit, None)
 
     def _ask(self, current: dict[int, Streamer], seed: int, cycle: tuple[int, ...]) -> Iterator[tuple[int, int]]:
@@ -389,7 +388,7 @@ class ChainMux(BaseMux):
 
     def _policy(self, rng: np.random.Generator) -> Policy:
         sizes = self._sizes().tolist()
-        return Chain(lambda: iter(enumerate(sizes)), self._mode == "cycle")
+        return Chain(lambda number: iter(enumerate(sizes)), self._mode == "cycle")
 
     def _settings(self) -> dict[str, Any]:
         return {"mode": self._mode}

@@ -7,6 +7,7 @@ visits, worked out for a block of draws, and one read for all of it. Others are 
 from __future__ import annotations
 
 import heapq
+from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -16,10 +17,10 @@ import numpy as np
 from ._ahead import Ahead
 from ._policies import Policy
 from ._random import mix
+from ._state import check_same, check_state, pack, restore_iterator, save_iterator, unpack
 from ._streamer import Streamer, close
 
 _SLOTS_PULLED = 1024
-_SAMPLES_TAKEN = 64
 _FIRST_BLOCK = 512
 _BLOCK = 32768
 _BLOCKS_ALONE = 4
@@ -38,6 +39,8 @@ class MuxIterator:
         Whether :meth:`take` may be called: every stream gives samples by the block.
     """
 
+    _VERSION = 1
+
     def __init__(
         self,
         streams: Sequence[Streamer] | dict[int, Streamer],
@@ -51,6 +54,7 @@ class MuxIterator:
         self._slot = 0
         self.takes = reader is not None
         self._streams = streams
+        self._n_streams = None if isinstance(streams, dict) else len(streams)
         self._policy = policy
         self._seed = seed
         self._path = path
@@ -62,9 +66,13 @@ class MuxIterator:
         self._planned = [0] * n_slots
         self._iterators: list[Iterator | None] = [None] * n_slots
         self._nexts: list[Callable[[], Any]] = [_nothing] * n_slots
-        self._paused: dict[int, Iterator] = {}
+        self._opened = [(0, 0)] * n_slots  # number of the visit that opened the iterator, items given before this visit
+        self._paused: dict[int, tuple[Iterator, int, int]] = {}  # and the same two numbers
         self._shared: dict[int, Iterator] = {}  # one cursor for all visits of a stream of samples
         self._visits: dict[int, int] = {}
+        self._slots: list[int] = []  # drawn for the next items, and how many of them are used up
+        self._at = 0
+        self._due = -1  # the slot that gave the last item, until its visit was looked after
         self._largest_block = 0 if reader is None else max(min(_BLOCK, _BLOCK_BYTES // max(reader.row_bytes, 1)), 64)
         self._block = min(_FIRST_BLOCK, self._largest_block)
         alone = getattr(reader, "blocks_alone", _BLOCKS_ALONE)
@@ -72,6 +80,9 @@ class MuxIterator:
         self._chunk: Any = None  # the block that was read last
         self._chunk_who = np.empty(0, np.int32)
         self._chunk_at = 0
+        self._planned_from: deque[tuple[dict[str, Any], Any]] = (
+            deque()
+        )  # what was before each block that is not used up
         if policy.filled:
             for slot in range(n_slots):
                 self._replace(slot, exhausted=False)
@@ -92,28 +103,35 @@ class MuxIterator:
 
     def _pull(self) -> Generator:
         policy, holder, left, nexts = self._policy, self._holder, self._left, self._nexts
+        slots, at, slot = self._slots, self._at, self._due
         try:
-            while slots := policy.slots(_SLOTS_PULLED).tolist():
-                for slot in slots:
-                    while True:
-                        try:
-                            item = nexts[slot]()
-                        except StopIteration:
-                            # An item is still due: from what takes the slot, unless the slot has to be drawn anew.
-                            if self._replace(slot, exhausted=True) and not policy.stale:
-                                continue
-                        except Exception as error:
-                            error.add_note(f"raised by {self._where(slot, self._planned[slot] - self._left[slot])}")
-                            raise
-                        else:
-                            self.position, self._slot = holder[slot], slot
-                            left[slot] -= 1
-                            yield item
-                            if left[slot] <= 0:
-                                self._replace(slot, exhausted=False)
-                        break
-                    if policy.stale:
-                        break
+            while True:
+                if slot >= 0 and left[slot] <= 0:
+                    self._replace(slot, exhausted=False)
+                if policy.stale or at == len(slots):
+                    slots = self._slots = policy.slots(_SLOTS_PULLED).tolist()
+                    if not slots:
+                        return
+                    at = 0
+                slot = slots[at]
+                at += 1
+                while True:
+                    try:
+                        item = nexts[slot]()
+                    except StopIteration:
+                        # An item is still due: from what takes the slot, unless the slot has to be drawn anew.
+                        if self._replace(slot, exhausted=True) and not policy.stale:
+                            continue
+                        slot = -1
+                    except Exception as error:
+                        error.add_note(f"raised by {self._where(slot, self._planned[slot] - left[slot])}")
+                        raise
+                    else:
+                        self.position, self._slot = holder[slot], slot
+                        self._at, self._due = at, slot
+                        left[slot] -= 1
+                        yield item
+                    break
         finally:
             self._close_streams()
 
@@ -121,7 +139,7 @@ class MuxIterator:
         self._reading.close()  # it waits for the other
         self._planning.close()
         close(self._reader)
-        opened = [*self._iterators, *self._paused.values(), *self._shared.values()]
+        opened = [*self._iterators, *(iterator for iterator, _, _ in self._paused.values()), *self._shared.values()]
         self._iterators = [None] * len(self._iterators)
         self._paused, self._shared = {}, {}
         errors = []
@@ -160,7 +178,8 @@ class MuxIterator:
         self._nexts[slot] = _nothing
         if iterator is not None and stream not in self._shared:
             if goes_on:
-                self._paused[stream] = iterator
+                visit, n_before = self._opened[slot]
+                self._paused[stream] = iterator, visit, n_before + self._planned[slot] - self._left[slot]
             else:
                 close(iterator)
         if exhausted and self._streams[stream]._single_pass:
@@ -169,24 +188,33 @@ class MuxIterator:
     def _first(self, slot: int) -> Any:
         """Open the stream of a visit as late as possible: when its first item is due."""
         stream = self._holder[slot]
-        iterator = self._paused.pop(stream, None)
-        if iterator is None:
-            iterator = self._shared.get(stream)
-        if iterator is None:
-            streamer = self._streams[stream]
+        iterator: Any
+        visit, n_before = self._visits.get(stream, 0), 0
+        if stream in self._paused:
+            iterator, visit, n_before = self._paused.pop(stream)
+        elif stream in self._shared:
+            iterator = self._shared[stream]
+        else:
             visit = self._visits[stream] = self._visits.get(stream, -1) + 1
-            # a dict holds the stream that is due of a generator function, another one in each cycle
-            one_cursor = streamer._one_cursor and not isinstance(self._streams, dict)
-            start = streamer._start_endless if one_cursor else streamer._start
-            try:
-                iterator = start(mix(self._seed, stream), (*self._path, visit))
-            except StopIteration as error:  # it would be taken for the end of the stream
-                raise RuntimeError("the function of the stream raised StopIteration") from error
-            if one_cursor:
+            iterator = self._open(stream, visit)
+            if self._is_shared(stream):
                 self._shared[stream] = iterator
+        self._opened[slot] = visit, n_before
         self._iterators[slot] = iterator
         self._nexts[slot] = iterator.__next__
         return next(iterator)
+
+    def _is_shared(self, stream: int) -> bool:
+        # a dict holds the stream that is due of a generator function, another one in each cycle
+        return self._streams[stream]._one_cursor and not isinstance(self._streams, dict)
+
+    def _open(self, stream: int, visit: int) -> Iterator:
+        streamer = self._streams[stream]
+        start = streamer._start_endless if self._is_shared(stream) else streamer._start
+        try:
+            return start(mix(self._seed, stream), (*self._path, visit))
+        except StopIteration as error:  # it would be taken for the end of the stream
+            raise RuntimeError("the function of the stream raised StopIteration") from error
 
     @property
     def blocks(self) -> tuple[int, int] | None:
@@ -202,6 +230,114 @@ class MuxIterator:
         stream = self._holder[slot]
         name = "" if self._names is None else f" {self._names[stream]!r}"
         return f"stream{name} at position {stream}, visit {self._visits.get(stream, 0)}, item {item} of the visit"
+
+    # -- saved and resumed --------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return where the pass stands, as a JSON-able dict of fixed shape.
+
+        Raises
+        ------
+        TypeError
+            If a running generator is among the streams: it cannot be started again.
+        """
+        if not self.takes:
+            self._refuse_running_generators()
+        self._reading.settle()
+        self._planning.settle()
+        before, moves = self._snapshot(), []
+        if self._planned_from:  # blocks that are not used up are planned again from what was before them
+            before, moves = self._planned_from[0][0], [moved for _, moved in self._planned_from]
+        slots = self._slots[self._at :]
+        iterators: list[dict[str, Any] | None] = []
+        for slot, iterator in enumerate(self._iterators):
+            if iterator is None or self._holder[slot] in self._shared:
+                iterators.append(None)
+                continue
+            visit, n_before = self._opened[slot]
+            n_given = n_before + self._planned[slot] - self._left[slot]
+            iterators.append({"visit": visit, **save_iterator(iterator, n_given)})
+        return {
+            "kind": "mux",
+            "version": self._VERSION,
+            "n_streams": self._n_streams,
+            "takes": self.takes,
+            "seed": self._seed,
+            "policy": self._policy.pack(before["policy"]),
+            **{name: pack(before[name]) for name in ("holder", "left", "planned", "block")},
+            "visits": pack([list(self._visits), list(self._visits.values())]),
+            "slots": pack(slots),
+            "slot": self._slot,
+            "due": self._due,
+            "iterators": iterators,
+            "paused": [
+                [stream, {"visit": visit, **save_iterator(iterator, n_given)}]
+                for stream, (iterator, visit, n_given) in self._paused.items()
+            ],
+            "shared": [[stream, {"visit": 0, **save_iterator(cursor, 0)}] for stream, cursor in self._shared.items()],
+            "reader": None if self._reader is None else self._reader.state_dict(moves),
+            "at": self._chunk_at,
+            "position": self.position,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where a state was saved, in an iterator of an equal mux.
+
+        Raises
+        ------
+        ValueError
+            If the state is of something else, or the streams have changed.
+        """
+        check_state(state, "mux", self._VERSION, self.state_dict().keys() - {"kind", "version"})
+        check_same(state, "a mux", n_streams=self._n_streams, takes=self.takes)
+        self._close_streams()
+        self._seed = state["seed"]
+        self._policy.load_state_dict(state["policy"])
+        self._holder, self._left, self._planned = (unpack(state[name]) for name in ("holder", "left", "planned"))
+        self._block, self._slot, self._due = state["block"], state["slot"], state["due"]
+        self._visits = dict(zip(*unpack(state["visits"]), strict=True))
+        self._slots, self._at = unpack(state["slots"]), 0
+        self.position = state["position"]
+        self._shared = {stream: self._restored(stream, saved)[0] for stream, saved in state["shared"]}
+        self._paused = {stream: self._restored(stream, saved) for stream, saved in state["paused"]}
+        for slot, saved in enumerate(state["iterators"]):
+            stream = self._holder[slot]
+            self._nexts[slot] = _nothing if stream < 0 else partial(self._first, slot)
+            if saved is not None:
+                iterator, visit, n_given = self._restored(stream, saved)
+                self._opened[slot] = visit, n_given - (self._planned[slot] - self._left[slot])
+                self._iterators[slot], self._nexts[slot] = iterator, iterator.__next__
+        self._planned_from.clear()
+        self._chunk, self._chunk_who, self._chunk_at = None, np.empty(0, np.int32), 0
+        self._generator = self._samples() if self.takes else self._pull()
+        if self._reader is not None:
+            self._reader.load_state_dict(state["reader"])
+            if state["at"] and not self._next_chunk():
+                raise ValueError("the streams end before the place where the state was saved: their data has changed.")
+            self._chunk_at = state["at"]
+
+    def _snapshot(self) -> dict[str, Any]:
+        """Return copies of what a plan changes, except the cursors of the reader."""
+        return {
+            "policy": self._policy.snapshot(),
+            "holder": self._holder.copy(),
+            "left": self._left.copy(),
+            "planned": self._planned.copy(),
+            "block": self._block,
+        }
+
+    def _refuse_running_generators(self) -> None:
+        for stream in self._streams if isinstance(self._streams, dict) else range(len(self._streams)):
+            if self._streams[stream]._single_pass:
+                raise TypeError(
+                    f"stream at position {stream} is a running generator, which has no state: make a Streamer of its function "
+                    "to resume it."
+                )
+
+    def _restored(self, stream: int, saved: dict[str, Any]) -> tuple[Iterator, int, int]:
+        visit, n_given = saved["visit"], saved["n_items"]
+        name = f"stream {stream if self._names is None else self._names[stream]!r}"
+        return restore_iterator(lambda: self._open(stream, visit), saved, name), visit, n_given
 
     # -- read ahead by the block --------------------------------------------------------------------------------------
 
@@ -224,20 +360,29 @@ class MuxIterator:
                 batches.append(self._reader.slice(self._chunk, start, stop))
                 whos.append(self._chunk_who[start:stop])
                 missing -= stop - start
-            if not missing or (block := self._reading.next(self._read)) is None:
+            if not missing or not self._next_chunk():
                 break
-            self._chunk, self._chunk_who = block
-            self._chunk_at = 0
         if len(batches) > 1:
             return self._reader.join(batches), np.concatenate(whos)
         return (batches[0], whos[0]) if batches else None
 
     def _samples(self) -> Generator:
         reader = self._reader
-        while (taken := self.take(_SAMPLES_TAKEN)) is not None:
-            batch, who = taken
-            for i, self.position in enumerate(who.tolist()):
-                yield reader.sample(reader.slice(batch, i, i + 1))
+        while self._chunk_at < len(self._chunk_who) or self._next_chunk():
+            at = self._chunk_at
+            self._chunk_at = at + 1
+            self.position = int(self._chunk_who[at])
+            yield reader.sample(reader.slice(self._chunk, at, at + 1))
+
+    def _next_chunk(self) -> bool:
+        """Read the next block, now that the last one is used up; False if there is none."""
+        if (block := self._reading.next(self._read)) is None:
+            return False
+        if self._chunk is not None:
+            self._planned_from.popleft()
+        self._chunk, self._chunk_who = block
+        self._chunk_at = 0
+        return True
 
     def _read(self) -> tuple[dict[str, Any], np.ndarray] | None:
         """Read the block that was planned."""
@@ -246,8 +391,13 @@ class MuxIterator:
 
     def _locate(self) -> tuple[Any, np.ndarray] | None:
         """Plan a block, and return where its samples lie and the positions of their streams."""
+        before = self._snapshot()
         plan = self._plan()
-        return None if plan is None else self._reader.locate(*plan)
+        if plan is None:
+            return None
+        located = self._reader.locate(*plan)
+        self._planned_from.append((before, self._reader.moved))
+        return located
 
     def _plan(self) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
         """Plan the next draws; None when the mux has ended.

@@ -7,12 +7,15 @@ it how a visit ended (``release``).
 
 from __future__ import annotations
 
+import copy
 import heapq
+import itertools
 from collections.abc import Callable, Iterator, Set
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
+from ._state import pack, pack_numbers, unpack, unpack_numbers
 from ._visits import (
     UNTIL_EXHAUSTED,
     VisitLength,
@@ -52,7 +55,8 @@ class Policy:
     filled = False
     by_weight = False
     rates: np.ndarray
-    rng: np.random.Generator
+    rng: Any = None
+    _changing: ClassVar[tuple[str, ...]] = ("alive", "stale")
 
     def __init__(self, n_slots: int) -> None:
         self.n_slots = n_slots
@@ -94,11 +98,44 @@ class Policy:
     def bury(self, slot: int) -> None:
         del self.alive[slot]
 
+    def snapshot(self) -> dict[str, Any]:
+        """Return copies of all that changes, which :meth:`pack` makes a state of while the policy goes on."""
+        copies = {name: copy.copy(getattr(self, name)) for name in self._changing}
+        copies["alive"] = list(self.alive)
+        copies["rng"] = None if self.rng is None else self.rng.bit_generator.state
+        return copies
+
+    def pack(self, snapshot: dict[str, Any]) -> dict[str, Any]:
+        """Return a snapshot as a JSON-able dict."""
+        rng = pack_numbers(snapshot["rng"])
+        return {**{name: pack(snapshot[name]) for name in self._changing}, "rng": rng, "n_slots": self.n_slots}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back what :meth:`pack` gave.
+
+        Raises
+        ------
+        ValueError
+            If it was given by another kind of policy, or one of another size.
+        """
+        if set(state) != {*self._changing, "rng", "n_slots"} or state["n_slots"] != self.n_slots:
+            raise ValueError(
+                "state was saved of a mux of another kind or mode, or with another n_active: load it into one that is made in "
+                "the same way."
+            )
+        for name in self._changing:
+            setattr(self, name, unpack(state[name]))
+        self.alive = dict.fromkeys(self.alive)
+        if self.rng is not None:
+            self.rng.bit_generator.state = unpack_numbers(state["rng"])
+
 
 class _Stochastic(Policy):
     """Slots drawn at random: evenly, or in proportion to the weight of what they hold."""
 
     filled = True
+    rng: np.random.Generator
+    _changing = (*Policy._changing, "holder", "_lengths")
 
     def __init__(
         self,
@@ -151,6 +188,18 @@ class _Restarting(_Stochastic):
     ``lam`` until a visit of the stream ends early; from then on it is what its visits have been.
     """
 
+    _changing = (
+        *_Stochastic._changing,
+        "pruned",
+        "barren",
+        "_odds",
+        "_choices",
+        "_means",
+        "_visits",
+        "_observed",
+        "_n_changes",
+    )
+
     def __init__(self, *args: Any, prune: bool) -> None:
         super().__init__(*args)
         self.prune = prune
@@ -178,6 +227,11 @@ class _Restarting(_Stochastic):
     def refresh(self) -> None:
         """Compute the odds again, which depend on weights and mean lengths."""
         raise NotImplementedError
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.weights[list(self.pruned)] = 0.0
+        self._cumulative = np.cumsum(self._odds)
 
     def _set_odds(self, odds: np.ndarray) -> None:
         self._odds = odds
@@ -286,6 +340,8 @@ class SingleActive(_Restarting):
     probability divided by ``n_active``. Capped streams have infinite odds: they come back first.
     """
 
+    _changing = (*_Restarting._changing, "active", "_solved_for", "_design", "_capped")
+
     def __init__(self, *args: Any, prune: bool) -> None:
         super().__init__(*args, prune=prune)
         self.active: set[int] = set()
@@ -363,6 +419,8 @@ class Ending(_Stochastic):
     to the pool gets a new key that starts at the last one taken, which is exact because the exponential has no memory.
     """
 
+    _changing = (*_Stochastic._changing, "_remaining", "_heap", "_now", "_gaps")
+
     def __init__(self, *args: Any, again: bool) -> None:
         super().__init__(*args)
         self.again = again
@@ -397,6 +455,15 @@ class Ending(_Stochastic):
         heapq.heappush(self._heap, (self._now + self._gaps.pop() / self._weight[stream], stream))
         return True
 
+    def pack(self, snapshot: dict[str, Any]) -> dict[str, Any]:
+        heap = snapshot["_heap"]
+        columns = [[key for key, _ in heap], [stream for _, stream in heap]]
+        return super().pack({**snapshot, "_heap": columns})
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        self._heap = list(zip(*self._heap, strict=True))
+
     def turn_over(self, slot: int, stream: int, n_items: int) -> tuple[int, int] | None:
         remaining = self._remaining[stream]
         if not self.again or remaining < 0 or self.by_weight:
@@ -421,11 +488,18 @@ class Ending(_Stochastic):
 class Shuffled(Policy):
     """Every stream in a slot of its own, drawn in proportion to weight, restarted when exhausted."""
 
+    rng: np.random.Generator
+    _changing = (*Policy._changing, "weights")
+
     def __init__(self, weights: np.ndarray, sizes: np.ndarray, rng: np.random.Generator) -> None:
         super().__init__(len(weights))
         self.rng = rng
         self.weights = np.where(sizes == 0, 0.0, weights)
         self.alive = dict.fromkeys(np.flatnonzero(self.weights > 0).tolist())
+        self._cumulative = np.empty(0)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
         self._cumulative = np.empty(0)
 
     def slots(self, k: int) -> np.ndarray:
@@ -447,6 +521,9 @@ class Shuffled(Policy):
 
 class RoundRobin(Policy):
     """One item of each stream in turn; in the cycling modes all start again when all are exhausted."""
+
+    rng: np.random.Generator
+    _changing = (*Policy._changing, "_order", "_visited", "_gave")
 
     def __init__(self, sizes: np.ndarray, mode: str, rng: np.random.Generator) -> None:
         super().__init__(len(sizes))
@@ -489,17 +566,32 @@ class Chain(Policy):
     Parameters
     ----------
     streams : callable
-        Returns an iterator over the ``(position, size)`` of the streams, anew for each cycle.
+        Called with the number of a cycle, returns an iterator over the ``(position, size)`` of its streams.
     cycle : bool
         Whether to start again after the last.
     """
 
-    def __init__(self, streams: Callable[[], Iterator[tuple[int, int]]], cycle: bool) -> None:
+    _changing = (*Policy._changing, "_number", "_n_asked", "_gave")
+
+    def __init__(self, streams: Callable[[int], Iterator[tuple[int, int]]], cycle: bool) -> None:
         super().__init__(1)
         self.cycle = cycle
         self._streams = streams
-        self._iterator = streams()
+        self._number = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        self._iterator = self._streams(self._number)
+        self._n_asked = 0
         self._gave = False
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        self._iterator = self._streams(self._number)
+        if sum(1 for _ in itertools.islice(self._iterator, self._n_asked)) < self._n_asked:
+            raise ValueError(
+                f"there were {self._n_asked} streams in a cycle when the state was saved, and there are fewer now."
+            )
 
     def slots(self, k: int) -> np.ndarray:
         return np.zeros(k if self.alive else 0, np.intp)
@@ -507,12 +599,13 @@ class Chain(Policy):
     def activate(self, slot: int) -> tuple[int, int] | None:
         while True:
             for stream, size in self._iterator:
+                self._n_asked += 1
                 if size != 0:
                     return stream, size if size > 0 else UNTIL_EXHAUSTED
             if not (self.cycle and self._gave):
                 return None
-            self._iterator = self._streams()
-            self._gave = False
+            self._number += 1
+            self._begin()
 
     def release(self, slot: int, stream: int, n_items: int, exhausted: bool) -> bool:
         self._gave |= n_items > 0

@@ -9,10 +9,11 @@ from __future__ import annotations
 import functools
 import inspect
 import numbers
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Any, cast
 
 from ._random import fresh_seed, generator, mix, seed_from, small_seed
+from ._state import check_same, check_state, restore_iterator, save_iterator
 
 _SEED_PARAMETERS = ("random_state", "rng")
 
@@ -100,7 +101,7 @@ class Streamer:
         """Keyword arguments of the callable (a copy)."""
         return dict(self._kwargs)
 
-    def generate(self, max_batches: int | None = None) -> Iterator:
+    def generate(self, max_batches: int | None = None) -> Passes:
         """Start afresh and yield items.
 
         Parameters
@@ -108,15 +109,15 @@ class Streamer:
         max_batches : int, optional
             Stop after that many items; None (default) goes on to the end of the stream.
 
-        Yields
-        ------
-        item : object
-            The items, untouched.
+        Returns
+        -------
+        items : Passes
+            An iterator over the items, which are untouched. It says and takes back its state.
         """
         check_max_batches(max_batches)
-        return self._passes(max_batches, again=False)
+        return Passes(self, max_batches, again=False)
 
-    def cycle(self, max_batches: int | None = None) -> Iterator:
+    def cycle(self, max_batches: int | None = None) -> Passes:
         """Yield items, starting anew whenever the stream is exhausted, until a whole pass yields nothing.
 
         Parameters
@@ -124,39 +125,23 @@ class Streamer:
         max_batches : int, optional
             Stop after that many items; None (default) goes on for ever.
 
-        Yields
-        ------
-        item : object
-            The items, untouched.
+        Returns
+        -------
+        items : Passes
+            An iterator over the items, which are untouched. It says and takes back its state.
         """
         check_max_batches(max_batches)
-        return self._passes(max_batches, again=True)
+        return Passes(self, max_batches, again=True)
 
-    def __iter__(self) -> Iterator:
+    def __iter__(self) -> Passes:
         return self.generate()
 
-    def _passes(self, max_batches: int | None, again: bool) -> Iterator[Any]:
-        left = -1 if max_batches is None else int(max_batches)
-        while left:
-            gave = False
-            iterator = self._start(None, self._next_pass())
-            try:
-                while left:
-                    try:
-                        item = next(iterator)
-                    except StopIteration:
-                        break
-                    gave = True
-                    left -= 1
-                    yield item
-            finally:
-                close(iterator)
-            if not (again and gave):  # cycling a pass without an item would spin
-                return
+    def _next_pass(self, last: tuple[int, ...] | None = None) -> tuple[int, ...]:
+        """Number of a pass that no mux starts: the one after ``last``, if given, else the next of all.
 
-    def _next_pass(self) -> tuple[int, ...]:
-        """Number of a pass that no mux starts. A plain stream counts none: without a parent its seeds are fresh."""
-        return self._streamer._next_pass() if isinstance(self._streamer, Streamer) else (0,)
+        A plain stream counts none: without a parent its seeds are fresh.
+        """
+        return self._streamer._next_pass(last) if isinstance(self._streamer, Streamer) else (0,)
 
     def _start(self, seed: int | None, visit: tuple[int, ...]) -> Iterator:
         """Return a new running iterator.
@@ -214,6 +199,152 @@ class Streamer:
         parts = [function_name(self._streamer), *map(short_repr, self._args)]
         parts += [f"{name}={short_repr(value)}" for name, value in self._kwargs.items()]
         return f"{type(self).__name__}({', '.join(parts)})"
+
+
+class Passes(Generator):
+    """A running stream: the items of one pass, or of one after the other.
+
+    Parameters
+    ----------
+    stream : Streamer
+    max_batches : int or None
+        The most items.
+    again : bool
+        Whether to start anew when the stream is exhausted, until a pass yields nothing.
+
+    See Also
+    --------
+    Streamer.generate, Streamer.cycle : What makes them.
+
+    Notes
+    -----
+    ``state_dict()`` tells where the stream stands, and ``load_state_dict(state)`` brings an iterator of the same stream there.
+    Samples of arrays and files are found again by their position; what a generator function yields is generated again up to
+    there, from the same seed, so that its items must depend on nothing else. A running generator has no state.
+
+    Examples
+    --------
+    >>> from streamlearn import Streamer
+    >>> stream = Streamer("abcd")
+    >>> items = stream.generate()
+    >>> next(items), next(items)
+    ('a', 'b')
+    >>> resumed = stream.generate()
+    >>> resumed.load_state_dict(items.state_dict())
+    >>> list(resumed)
+    ['c', 'd']
+    """
+
+    _VERSION = 1
+
+    def __init__(self, stream: Streamer, max_batches: int | None, again: bool) -> None:
+        self._stream = stream
+        self._left = -1 if max_batches is None else int(max_batches)
+        self._again = again
+        self._iterator: Iterator | None = None
+        self._seed = fresh_seed()  # of streams without a seed of their own
+        self._n_passes = 0
+        self._number: tuple[int, ...] = ()
+        self._n_given = 0  # in the pass under way
+        self._resumed = False
+
+    def send(self, value: Any) -> Any:
+        """Return the next item; ``value`` goes nowhere."""
+        while self._left:
+            if self._iterator is None:
+                self._number = self._stream._next_pass(self._number if self._resumed else None)
+                self._iterator = self._start()
+                self._n_passes += 1
+                self._n_given = 0
+            try:
+                item = next(self._iterator)
+            except StopIteration:
+                gave = self._n_given > 0
+                self._close()
+                if self._again and gave:  # cycling a pass without an item would spin
+                    continue
+                self._left = 0
+                break
+            except BaseException:
+                self.close()
+                raise
+            self._n_given += 1
+            self._left -= 1
+            return item
+        self._close()
+        raise StopIteration
+
+    def _start(self) -> Iterator:
+        return self._stream._start(mix(self._seed, self._n_passes), self._number)
+
+    def _close(self) -> None:
+        iterator, self._iterator = self._iterator, None
+        close(iterator)
+
+    def throw(self, *error: Any) -> Any:
+        """End the stream with an error."""
+        self.close()
+        return super().throw(*error)
+
+    def close(self) -> None:
+        """End the stream, and close what it has open."""
+        self._left = 0
+        self._close()
+
+    def __del__(self) -> None:
+        self.close()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return where the stream stands, as a JSON-able dict of fixed shape.
+
+        Returns
+        -------
+        state : dict
+
+        Raises
+        ------
+        TypeError
+            If a running generator is among the streams.
+        """
+        if self._stream._single_pass:
+            raise TypeError("a running generator has no state: make a Streamer of its function to resume it.")
+        iterator = None if self._iterator is None else save_iterator(self._iterator, self._n_given)
+        return {
+            "kind": "stream",
+            "version": self._VERSION,
+            "left": self._left,
+            "again": self._again,
+            "seed": self._seed,
+            "n_passes": self._n_passes,
+            "number": list(self._number),
+            "n_given": self._n_given,
+            "iterator": iterator,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where a state was saved.
+
+        Parameters
+        ----------
+        state : dict
+            From :meth:`state_dict` of an iterator of an equal stream.
+
+        Raises
+        ------
+        ValueError
+            If the state is of another kind or version, or of a stream that was made in another way.
+        """
+        parts = ("left", "again", "seed", "n_passes", "number", "n_given", "iterator")
+        check_state(state, "stream", self._VERSION, parts)
+        check_same(state, "a stream", again=self._again)
+        self._close()
+        self._left, self._seed, self._n_given = state["left"], state["seed"], state["n_given"]
+        self._number = tuple(state["number"])
+        self._resumed = bool(self._number)
+        if state["iterator"] is not None:
+            self._n_passes = state["n_passes"] - 1  # as it was when the pass was started
+            self._iterator = restore_iterator(self._start, state["iterator"], repr(self._stream))
+        self._n_passes = state["n_passes"]
 
 
 def streamable(function: Callable[..., Iterable]) -> Callable[..., Streamer]:

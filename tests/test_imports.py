@@ -12,7 +12,7 @@ import streamlearn
 PACKAGE = Path(streamlearn.__file__).parent
 # From the bottom to the top: a module imports only from layers below its own.
 LAYERS = [
-    {"_random", "_optional", "_rows", "_span", "_sklearn"},
+    {"_random", "_optional", "_rows", "_span", "_sklearn", "_state"},
     {"_streamer", "_visits", "_ahead", "_prefetch", "_files"},
     {"_policies"},
     {"_mux_iterator", "_arrays", "_batch", "_columns"},

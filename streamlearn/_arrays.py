@@ -44,6 +44,10 @@ class SampleStream(Streamer):
         """Values of one column, in the order in which they lie, or None."""
         raise NotImplementedError
 
+    def _column_parts(self, name: str) -> Iterator[Any]:
+        """Yield the values of one column piece by piece, in the order in which they lie, or None."""
+        yield self._column(name)
+
     def _in_order(self, n: int) -> Iterator[dict[str, Any]]:
         """Yield batches of at most ``n`` samples, in the order in which they lie."""
         raise NotImplementedError

@@ -118,13 +118,17 @@ class BlockStream(SampleStream):
         return np.flatnonzero(self._source.rows()).tolist()
 
     def _column(self, name: str) -> Any:
+        parts = list(self._column_parts(name))
+        return concat_rows(parts) if parts else np.empty(0)
+
+    def _column_parts(self, name: str) -> Iterator[Any]:
         if name not in self._source.parts:
-            return None
-        parts = []
+            yield None
+            return
         for block in self._blocks():
             with _Note(self._source, block):
-                parts.append(self._source.read_part(block, name))
-        return concat_rows(parts) if parts else np.empty(0)
+                part = self._source.read_part(block, name)
+            yield part
 
     def _in_order(self, n: int) -> Iterator[dict[str, Any]]:
         for block in self._blocks():

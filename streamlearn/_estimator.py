@@ -10,26 +10,24 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.base import BaseEstimator, MetaEstimatorMixin
 from sklearn.metrics import get_scorer_names
-from sklearn.multiclass import OneVsRestClassifier
-from sklearn.neural_network import BernoulliRBM
-from sklearn.utils import get_tags
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
 from sklearn.utils.metaestimators import available_if
 
 from . import _inner
+from ._classes import scanned_stream
 from ._factory import cloned_factory
-from ._fit_source import Source, is_pool, make_source, validated_arrays
+from ._fit_source import is_pool, make_source, validated_arrays
 from ._methods import InnerMethods, inner_has
 from ._mux import MODES
 from ._pool import StreamPool
 from ._random import mix
-from ._run import Run
+from ._run import Run, mux_settings
 from ._sklearn import HasMethods, Interval, StrOptions, routing_enabled
 from ._streamer import Streamer, close
 from ._training import Batches, Trainer
-from ._visits import DISTS, check_lam, check_weights
+from ._visits import DISTS, check_lam
+from ._watch import check_validation, watch_of
 
-_DEFAULT_N_ACTIVE = 8
 _ABOUT_FEATURES = ("n_features_in_", "feature_names_in_")
 _ABOUT_TRAINING = (
     "estimator_",
@@ -40,6 +38,7 @@ _ABOUT_TRAINING = (
     "stream_names_",
     "blocks_read_",
     "blocks_needed_",
+    "history_",
     "_dtype",
 )
 _COUNT = Interval(numbers.Integral, 1, None, closed="left")
@@ -86,10 +85,26 @@ class StreamingEstimator(InnerMethods, MetaEstimatorMixin, BaseEstimator):
         In the modes without end, a pass is as many samples as the streams have.
     max_batches : int, optional
         The most ``partial_fit`` calls. Needed for endless streams. None (default): no bound.
-    classes : array-like, optional
-        All labels, for classifiers. None (default): the labels in ``y``, or of streams from arrays.
+    classes : array-like, "scan" or None, default=None
+        All labels, for classifiers; a list of them where there are several outputs. None: the labels in ``y``, or in the targets
+        of streams from arrays and files, which are read by themselves. "scan": those of any streams, which are run through once
+        before training, and must end. A label that is not among them is an error, which names the stream.
     scoring : str, callable or None, default=None
-        What :meth:`score` computes on arrays; None: the estimator's own score.
+        What :meth:`score` and ``validation`` compute; None: the estimator's own score.
+    validation : StreamPool, list of Streamers, float, "prequential" or None, default=None
+        What ``fit`` scores the estimator on while it trains, with the scores in ``history_``. A float is the fraction of the
+        streams to hold out; of rows where ``X`` is arrays, of each class alike. "prequential": each batch, before it is
+        trained on; a score is of the batches since the last one (the first batch of all is not predicted).
+    validation_every : int, optional
+        Batches from score to score. None (default): as many as a pass has, where that is known, at most 100. The
+        last score is taken at the end.
+    validation_max_samples : int, optional
+        The most samples of each validation stream that are scored; needed for endless ones. None (default): all.
+    n_iter_no_change : int, optional
+        Stop after so many scores on ``validation`` without an improvement by ``tol``, and keep the estimator with the best score;
+        the training loss stops nothing then. None (default): ``validation`` is watched only.
+    tol : float, default=1e-3
+        The least improvement of the score that counts.
     random_state : int, RandomState instance or None, default=None
         Seeds the mux, streams that take ``rng`` or ``random_state``, and whatever inside the estimator has a
         ``random_state`` of None.
@@ -109,12 +124,17 @@ class StreamingEstimator(InnerMethods, MetaEstimatorMixin, BaseEstimator):
     n_samples_seen_ : int
         Number of samples trained on.
     stream_counts_ : ndarray of shape (n_streams,)
-        Samples trained on from each stream; they sum to ``n_samples_seen_``.
+        Samples trained on from each stream; they sum to ``n_samples_seen_``. Streams that were held out have zero.
     stream_names_ : tuple of str
         Names of the streams.
     blocks_read_, blocks_needed_ : int
         With sources in files: blocks (row groups, chunks) that were read, and different ones that were needed. More reads mean
         that visits ended before their blocks were used up: a larger ``lam`` or cache avoids that.
+    history_ : dict of lists
+        With ``validation``, columns for a DataFrame with a row for each score: ``batch`` (number of batches trained),
+        ``n_samples`` (trained), ``seconds`` since the beginning, ``score``, ``n_scored`` (rows), and ``stream_counts``: a dict
+        with the samples trained since the row before by name of their stream, of the 100 streams that gave the most (the
+        others are under "(others)").
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -133,9 +153,13 @@ class StreamingEstimator(InnerMethods, MetaEstimatorMixin, BaseEstimator):
     StreamLearner : Train on a stream of batches as it comes.
     StreamFactory : A factory with parameters.
     from_arrays : A pool from arrays.
+    stream_scorer : Scores of scikit-learn in searches over pools.
 
     Notes
     -----
+    In searches over pools, ``scoring="accuracy"`` of GridSearchCV gives scores of NaN, as the targets are in the streams: pass
+    ``stream_scorer("accuracy")`` there, or ``scoring`` to the estimator.
+
     A ``random_state`` inside the estimator that is an int becomes ``RandomState(int)`` in the clone, which is faster and does
     not repeat itself at each call.
 
@@ -157,6 +181,15 @@ class StreamingEstimator(InnerMethods, MetaEstimatorMixin, BaseEstimator):
     >>> model = StreamingEstimator(SGDClassifier(), n_active=2, lam=16, n_passes=5, random_state=0)
     >>> model.fit(pool).stream_counts_
     array([250, 250, 250])
+
+    Stopped when the score on held-out rows has not improved for three passes:
+
+    >>> model = StreamingEstimator(
+    ...     SGDClassifier(), batch_size=32, n_passes=100, validation=0.2, n_iter_no_change=3, random_state=0)
+    >>> model.fit(X, y).n_passes_ < 100
+    True
+    >>> model.history_["batch"][:3]
+    [4, 8, 12]
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
@@ -171,8 +204,20 @@ class StreamingEstimator(InnerMethods, MetaEstimatorMixin, BaseEstimator):
         "batch_size": [_COUNT, StrOptions({"auto"}), None],
         "n_passes": [_COUNT, StrOptions({"auto"})],
         "max_batches": [_COUNT, None],
-        "classes": ["array-like", None],
+        "classes": ["array-like", StrOptions({"scan"}), None],
         "scoring": [StrOptions(set(get_scorer_names())), callable, None],
+        "validation": [
+            StreamPool,
+            Streamer,
+            "array-like",
+            Interval(numbers.Real, 0, 1, closed="neither"),
+            StrOptions({"prequential"}),
+            None,
+        ],
+        "validation_every": [_COUNT, None],
+        "validation_max_samples": [_COUNT, None],
+        "n_iter_no_change": [_COUNT, None],
+        "tol": [Interval(numbers.Real, 0, None, closed="left")],
         "random_state": ["random_state"],
         "warm_start": ["boolean"],
         "verbose": ["verbose"],
@@ -194,6 +239,11 @@ class StreamingEstimator(InnerMethods, MetaEstimatorMixin, BaseEstimator):
         max_batches: int | None = None,
         classes: Any = None,
         scoring: Any = None,
+        validation: Any = None,
+        validation_every: int | None = None,
+        validation_max_samples: int | None = None,
+        n_iter_no_change: int | None = None,
+        tol: float = 1e-3,
         random_state: Any = None,
         warm_start: bool = False,
         verbose: int = 0,
@@ -211,6 +261,11 @@ class StreamingEstimator(InnerMethods, MetaEstimatorMixin, BaseEstimator):
         self.max_batches = max_batches
         self.classes = classes
         self.scoring = scoring
+        self.validation = validation
+        self.validation_every = validation_every
+        self.validation_max_samples = validation_max_samples
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
         self.random_state = random_state
         self.warm_start = warm_start
         self.verbose = verbose
@@ -246,9 +301,9 @@ class StreamingEstimator(InnerMethods, MetaEstimatorMixin, BaseEstimator):
         if not go_on:
             for name in (*_ABOUT_FEATURES, *_ABOUT_TRAINING):  # a fit that fails must not look like one that did not
                 self.__dict__.pop(name, None)
-        source = make_source(self, X, y, sample_weight, classes)
-        settings = self._mux_settings(source)
         seed = self._seed()
+        source = make_source(self, X, y, sample_weight, classes, seed)
+        settings = mux_settings(self, source)
         if not go_on:
             self.estimator_ = _inner.cloned_and_seeded(self.estimator, mix(seed, 0))
         trainer = self._trainer(
@@ -258,6 +313,7 @@ class StreamingEstimator(InnerMethods, MetaEstimatorMixin, BaseEstimator):
             names=source.pool.names,
             validated=source.arrays is not None,
         )
+        watch = watch_of(self, source.pool, source.held_out, mix(seed, 6))
         run = Run(
             trainer,
             source,
@@ -266,6 +322,8 @@ class StreamingEstimator(InnerMethods, MetaEstimatorMixin, BaseEstimator):
             batch_size=self.batch_size,
             n_passes=self.n_passes,
             max_batches=self.max_batches,
+            by_loss=self.n_iter_no_change is None,
+            hooks=[] if watch is None else [watch],
         )
         run.go()
         self.estimator_ = run.estimator
@@ -277,7 +335,10 @@ class StreamingEstimator(InnerMethods, MetaEstimatorMixin, BaseEstimator):
             raise ValueError(
                 f"the streams gave no sample: each of the {len(source.pool)} streams is empty, and there is nothing to train on."
             )
-        self._finish(trainer, source.pool.names, add=False)
+        if watch is not None:
+            self.history_ = watch.history
+            self.estimator_ = self.estimator_ if watch.best_estimator is None else watch.best_estimator
+        self._finish(trainer, source.counts(trainer.counts), source.names)
         if source.arrays is not None and _inner.has_labels(self.estimator_):
             self.estimator_.labels_ = self.estimator_.predict(X)
         return self
@@ -295,53 +356,23 @@ class StreamingEstimator(InnerMethods, MetaEstimatorMixin, BaseEstimator):
             self.blocks_read_ = self.__dict__.get("blocks_read_", 0) + blocks[0]
             self.blocks_needed_ = self.__dict__.get("blocks_needed_", 0) + blocks[1]
 
-    def _mux_settings(self, source: Source) -> dict[str, Any]:
-        """Return the parameters of the mux; everything that could fail does so here, before training."""
-        pool = source.pool
-        mode = self.mode
-        weights = pool.weights if self.pool_weights is None else self.pool_weights
-        if mode == "auto":
-            mode = "exhaustive" if weights is None else "with_replacement"
-        if weights is not None:
-            check_weights(weights, len(pool))
-        n_active = min(_DEFAULT_N_ACTIVE, len(pool)) if self.n_active is None else int(self.n_active)
-        if mode in ("with_replacement", "single_active") and self.max_batches is None and source.n_samples is None:
-            raise ValueError(
-                f"max_batches is None and mode={mode!r} has no end: streams of unknown length need max_batches (the number of "
-                "partial_fit calls), or mode='exhaustive' if none of them is endless."
-            )
-        return {
-            "n_active": n_active,
-            "lam": self.lam,
-            "pool_weights": weights,
-            "mode": mode,
-            "dist": self.dist,
-            "prune_empty_seeds": self.prune_empty_seeds,
-        }
-
     def _check_params(self) -> None:
         self._validate_params()
         check_lam(self.lam, self.dist)
+        check_validation(self)
 
     def _routed(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
         if not routing_enabled():
             return dict(params)
         return dict(process_routing(self, method, **params).estimator.partial_fit)
 
-    def _finish(self, trainer: Trainer, names: tuple[str, ...], add: bool) -> None:
+    def _finish(self, trainer: Trainer, counts: np.ndarray, names: tuple[str, ...], before: dict | None = None) -> None:
+        """Set what is known after training, added to what was known ``before``."""
         trainer.finish()
-        before = self.__dict__ if add else {}
+        before = before or {}
         self.n_batches_ = before.get("n_batches_", 0) + trainer.n_batches
         self.n_samples_seen_ = before.get("n_samples_seen_", 0) + trainer.n_samples
-        counts = trainer.counts
-        if add and "stream_counts_" in before:
-            # data beside that of fit is counted behind its streams, one entry for each way in which it came
-            counts, names = before["stream_counts_"].copy(), before["stream_names_"]
-            if trainer.names[0] not in names:
-                counts, names = np.append(counts, 0), (*names, *trainer.names)
-            counts[names.index(trainer.names[0])] += trainer.n_samples
-        self.stream_counts_ = counts
-        self.stream_names_ = names
+        self.stream_counts_, self.stream_names_ = counts, names
         self._dtype = trainer.dtype
         if trainer.feature_names is not None:
             self.feature_names_in_ = trainer.feature_names
@@ -401,9 +432,10 @@ class StreamingEstimator(InnerMethods, MetaEstimatorMixin, BaseEstimator):
         fresh = not self.__sklearn_is_fitted__()
         if fresh:
             self.estimator_ = _inner.cloned_and_seeded(self.estimator, mix(seed, 0))
-        trainer = self._trainer(
-            not fresh, classes=self.classes if classes is None else classes, params=params, names=names
-        )
+        classes = self.classes if classes is None else classes
+        if isinstance(classes, str):
+            classes = scanned_stream(self.estimator, stream, mix(seed, 5)) if fresh else None
+        trainer = self._trainer(not fresh, classes=classes, params=params, names=names)
         # a batch of the user's own that is too small is the estimator's to refuse
         first = _inner.first_batch_rows(self.estimator_) if fresh and names == ("iter_fit",) else 1
         if isinstance(stream, Streamer):
@@ -421,7 +453,14 @@ class StreamingEstimator(InnerMethods, MetaEstimatorMixin, BaseEstimator):
         if fresh and not trainer.n_batches:
             del self.estimator_
             raise ValueError("the stream gave no sample: there is nothing to train on.")
-        self._finish(trainer, names, add=True)
+        counts, before = trainer.counts, self.__dict__
+        if "stream_counts_" in before:
+            # data beside that of fit is counted behind its streams, one entry for each way in which it came
+            counts, names = before["stream_counts_"].copy(), before["stream_names_"]
+            if trainer.names[0] not in names:
+                counts, names = np.append(counts, 0), (*names, *trainer.names)
+            counts[names.index(trainer.names[0])] += trainer.n_samples
+        self._finish(trainer, counts, names, before)
         return self
 
     # -- what scikit-learn asks ---------------------------------------------------------------------------------------
@@ -460,13 +499,4 @@ class StreamingEstimator(InnerMethods, MetaEstimatorMixin, BaseEstimator):
         return MetadataRouter(owner=self).add(estimator=self.estimator, method_mapping=mapping)
 
     def __sklearn_tags__(self) -> Any:
-        tags = copy.deepcopy(get_tags(self.estimator))
-        tags.array_api_support = False  # batches are NumPy arrays
-        if isinstance(self.estimator, OneVsRestClassifier):
-            tags.target_tags.multi_output = False  # its fit takes many labels at once, its partial_fit does not
-        if isinstance(self.estimator, BernoulliRBM):
-            # It samples, in float64, at each call of partial_fit and does not say so.
-            tags.non_deterministic = True
-            if tags.transformer_tags is not None:
-                tags.transformer_tags.preserves_dtype = []
-        return tags
+        return _inner.tags(self.estimator)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import numbers
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -15,8 +16,10 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
 from . import _inner
-from ._arrays import SampleStream
+from ._classes import find_classes, labels_of
+from ._hold_out import split_rows, split_streams
 from ._pool import StreamPool, from_arrays
+from ._random import mix
 from ._sklearn import check_sample_weight
 from ._streamer import Streamer, function_name
 
@@ -34,17 +37,37 @@ class Source:
         Labels, for classifiers that need them.
     arrays : tuple (X, y, sample_weight) or None
         The data, when it is one table of validated arrays in memory.
+    held_out : StreamPool or None
+        What the estimator does not train on but is scored on, where it is a fraction of the data.
+    kept : ndarray of int or None
+        Positions of the streams of ``pool`` among all, where some are held out.
+    names : tuple of str
+        Of all streams.
     """
 
     pool: StreamPool
     classes: Any = None
     arrays: tuple[Any, Any, Any] | None = None
+    held_out: StreamPool | None = None
+    kept: np.ndarray | None = None
+    names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        self.names = self.names or self.pool.names
 
     @property
     def n_samples(self) -> int | None:
         """Samples of one pass over every stream, None if a length is unknown."""
         sizes = [stream._n_samples for stream in self.pool]
         return None if min(sizes) < 0 else sum(sizes)
+
+    def counts(self, trained: np.ndarray) -> np.ndarray:
+        """Return what was counted of the streams of ``pool`` as counts of all streams."""
+        if self.kept is None:
+            return trained
+        counts = np.zeros(len(self.names), trained.dtype)
+        counts[self.kept] = trained
+        return counts
 
     @functools.cached_property
     def loss_arrays(self) -> tuple[Any, Any, Any]:
@@ -92,8 +115,8 @@ def as_pool(X: Any) -> StreamPool:
     return X if isinstance(X, StreamPool) else StreamPool(list(X))
 
 
-def make_source(owner: Any, X: Any, y: Any, sample_weight: Any, classes: Any) -> Source:
-    """Return what ``owner`` trains on.
+def make_source(owner: Any, X: Any, y: Any, sample_weight: Any, classes: Any, seed: int) -> Source:
+    """Return what ``owner`` trains on, without the fraction that its ``validation`` holds out.
 
     Raises
     ------
@@ -102,7 +125,7 @@ def make_source(owner: Any, X: Any, y: Any, sample_weight: Any, classes: Any) ->
     """
     inner = owner.estimator
     if owner.streams is not None:
-        return _from_factory(owner, X, y, sample_weight, classes)
+        return _from_factory(owner, X, y, sample_weight, classes, seed)
     if X is None:
         raise ValueError("X is None and there is no streams= factory: fit needs arrays, a pool or a list of Streamers.")
     if isinstance(X, Streamer):
@@ -115,31 +138,62 @@ def make_source(owner: Any, X: Any, y: Any, sample_weight: Any, classes: Any) ->
         pool = as_pool(X)
         if not len(pool):
             raise ValueError("X is an empty pool: it has no stream to train on.")
-        return Source(pool, _classes(owner, pool, None, classes))
+        return _from_pool(owner, pool, classes, seed)
     _refuse_what_looks_like_streams(X)
     if isinstance(X, Iterator):
         raise TypeError(f"X is a running {type(X).__name__}; pass a Streamer, a pool or a list of Streamers.")
     X, y, sample_weight = validated_arrays(owner, X, y, sample_weight)
     if y is not None and _inner.needs_classes(inner):
-        if classes is None:
-            classes = _inner.classes_of(inner, y)
+        if classes is None or isinstance(classes, str):
+            classes = labels_of(inner, y)
         elif y.ndim == 1 and len(unknown := np.setdiff1d(y, classes)):
             raise ValueError(f"y has the labels {unknown.tolist()}, which are not among classes={classes!r}.")
-    return Source(from_arrays(X, y, sample_weight), classes, (X, y, sample_weight))
+    arrays, held_out = _held_out(owner, (X, y, sample_weight), y, seed)
+    return Source(from_arrays(*arrays), classes, arrays, held_out)
 
 
-def _from_factory(owner: Any, X: Any, y: Any, sample_weight: Any, classes: Any) -> Source:
+def _fraction(owner: Any) -> float | None:
+    return float(owner.validation) if isinstance(owner.validation, numbers.Real) else None
+
+
+def _held_out(
+    owner: Any, arrays: tuple[Any, Any, Any], labels: Any, seed: int
+) -> tuple[tuple[Any, Any, Any], StreamPool | None]:
+    """Hold out rows of arrays, if the estimator shall."""
+    fraction = _fraction(owner)
+    if fraction is None:
+        return arrays, None
+    stratified = is_classifier(owner.estimator) and labels is not None and np.ndim(labels) == 1
+    arrays, rows = split_rows(arrays, fraction, mix(seed, 4), labels if stratified else None)
+    return arrays, from_arrays(*rows, shuffle=False)
+
+
+def _from_pool(owner: Any, pool: StreamPool, classes: Any, seed: int, y: Any = None, split: bool = True) -> Source:
+    """Return a source of streams, some of which may be held out."""
+    fitted = getattr(owner, "estimator_", None) if owner.warm_start else None
+    fraction = _fraction(owner) if split else None
+    if fraction is None:
+        return Source(pool, find_classes(owner.estimator, pool, classes, mix(seed, 5), y, fitted))
+    kept, out = split_streams(len(pool), fraction, mix(seed, 4))
+    classes = find_classes(owner.estimator, pool, classes, mix(seed, 5), y, fitted)
+    return Source(pool[kept], classes, None, pool[out], kept, pool.names)
+
+
+def _from_factory(owner: Any, X: Any, y: Any, sample_weight: Any, classes: Any, seed: int) -> Source:
     factory = owner.streams
     if X is None and y is not None:
         raise ValueError("y is given without X: streams= is called with both, or with neither.")
-    labels = None
+    labels = held_out = None
+    called = callable(factory) and not isinstance(factory, (Streamer, StreamPool))
     if (hasattr(X, "__len__") or hasattr(X, "__array__")) and not is_pool(X):
         # checked as any estimator would, so that errors and n_features_in_ are the usual ones; the factory gets arrays and
         # frames as they are, and arrays for what is neither
         X_checked, labels, _ = validated_arrays(owner, X, y, None)
         X = X if hasattr(X, "shape") else X_checked
         y = y if hasattr(y, "shape") else labels
-    if callable(factory) and not isinstance(factory, (Streamer, StreamPool)):
+        if called:
+            (X, y, sample_weight), held_out = _held_out(owner, (X, y, sample_weight), labels, seed)
+    if called:
         arguments = () if X is None else (X, y)
         weights = {}
         if sample_weight is not None:
@@ -160,26 +214,9 @@ def _from_factory(owner: Any, X: Any, y: Any, sample_weight: Any, classes: Any) 
         if not made:
             raise ValueError(f"streams={function_name(factory)} returned no stream.")
         made = StreamPool(made)
-    return Source(made, _classes(owner, made, labels, classes))
-
-
-def _classes(owner: Any, pool: StreamPool, y: np.ndarray | None, classes: Any) -> Any:
-    """Labels for a classifier: as given, of ``y``, or of the targets of streams of samples."""
-    inner = owner.estimator
-    if classes is not None or not _inner.needs_classes(inner):
-        return classes
-    if y is not None:
-        return _inner.classes_of(inner, y)
-    targets = [stream._column("y") if isinstance(stream, SampleStream) else None for stream in pool]
-    known = [target for target in targets if target is not None]
-    if len(known) == len(targets):
-        return _inner.classes_of(inner, np.concatenate(known))
-    if hasattr(getattr(owner, "estimator_", None), "classes_") and owner.warm_start:
-        return None
-    raise ValueError(
-        f"classes is None, and streams of unknown labels do not tell them: {type(inner).__name__} must know all labels before "
-        "its first batch. Pass classes=[...] to StreamingEstimator."
-    )
+    source = _from_pool(owner, made, classes, seed, labels, split=held_out is None)
+    source.held_out = source.held_out if held_out is None else held_out
+    return source
 
 
 def validated_arrays(owner: Any, X: Any, y: Any, sample_weight: Any, reset: bool = True) -> tuple[Any, Any, Any]:

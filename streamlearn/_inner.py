@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from typing import Any
 
@@ -11,12 +12,13 @@ from sklearn.base import clone, is_classifier, is_clusterer
 from sklearn.decomposition import IncrementalPCA
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.multioutput import MultiOutputClassifier, MultiOutputRegressor
+from sklearn.neural_network import BernoulliRBM
+from sklearn.utils import get_tags
 
 from ._random import mix, small_seed
 
 _BATCH_BYTES = 2**25
 _POOL_BATCH = 256
-_FEW_LABELS = 2**16
 
 
 def cloned_and_seeded(estimator: Any, seed: int) -> Any:
@@ -50,26 +52,6 @@ def passes_on(estimator: Any) -> bool:
 
 def needs_classes(estimator: Any) -> bool:
     return is_classifier(estimator) and takes(estimator, "classes")
-
-
-def classes_of(estimator: Any, y: np.ndarray) -> Any:
-    """Return ``classes=`` for a first ``partial_fit``: labels, label numbers for multilabel MLP, a list for many outputs."""
-    if y.ndim == 2 and y.shape[1] == 1:
-        y = y[:, 0]
-    if y.ndim == 1:
-        return _distinct(y)
-    if hasattr(estimator, "estimator"):
-        return [np.unique(y[:, i]) for i in range(y.shape[1])]
-    return np.arange(y.shape[1])
-
-
-def _distinct(y: np.ndarray) -> np.ndarray:
-    """Return what ``np.unique`` does; integers close together are counted instead of sorted, at a tenth of the time."""
-    if y.dtype.kind in "iu" and y.size:
-        low, high = int(y.min()), int(y.max())
-        if high - low < _FEW_LABELS and high < 2**62:
-            return (np.flatnonzero(np.bincount(y.astype(np.int64, copy=False) - low)) + low).astype(y.dtype)
-    return np.unique(y)
 
 
 def first_batch_rows(estimator: Any) -> int:
@@ -132,3 +114,17 @@ def finish(estimator: Any, feature_names: np.ndarray | None) -> None:
 def has_labels(estimator: Any) -> bool:
     """Whether ``fit`` leaves the cluster of each row of ``X`` in ``labels_``."""
     return is_clusterer(estimator) and getattr(estimator, "compute_labels", True) and hasattr(estimator, "labels_")
+
+
+def tags(estimator: Any) -> Any:
+    """Return the tags of an estimator that trains this one on batches."""
+    tags = copy.deepcopy(get_tags(estimator))
+    tags.array_api_support = False  # batches are NumPy arrays
+    if isinstance(estimator, OneVsRestClassifier):
+        tags.target_tags.multi_output = False  # its fit takes many labels at once, its partial_fit does not
+    if isinstance(estimator, BernoulliRBM):
+        # It samples, in float64, at each call of partial_fit and does not say so.
+        tags.non_deterministic = True
+        if tags.transformer_tags is not None:
+            tags.transformer_tags.preserves_dtype = []
+    return tags

@@ -9,6 +9,7 @@ from sklearn.base import BaseEstimator, MetaEstimatorMixin
 from sklearn.utils import get_tags
 
 from ._batch import as_batch
+from ._labels import KnownLabels
 from ._streamer import check_max_batches, close
 
 
@@ -79,6 +80,8 @@ class StreamLearner(MetaEstimatorMixin, BaseEstimator):
         check_max_batches(self.max_batches)
         if not isinstance(stream, Iterable):
             raise TypeError(f"stream must be a Streamer or another iterable of batches, got {stream!r}.")
+        if "classes" in kwargs:
+            self._known = None if kwargs["classes"] is None else KnownLabels(kwargs["classes"])
         iterator = iter(stream)
         self.n_batches_ = getattr(self, "n_batches_", 0)
         n_before = self.n_batches_
@@ -99,6 +102,10 @@ class StreamLearner(MetaEstimatorMixin, BaseEstimator):
             batch = as_batch(item)
             weight = {} if batch.sample_weight is None else {"sample_weight": batch.sample_weight}
             arguments = (batch.X,) if batch.y is None else (batch.X, batch.y)
+            known = self.__dict__.get("_known")
+            if known is not None and batch.y is not None and (found := known.unknown(batch.y)) is not None:
+                # some estimators drop such rows without a word
+                raise ValueError(f"the stream gave the label {found[1]!r}, which is not among classes={known}.")
             self.estimator.partial_fit(*arguments, **weight, **kwargs)
         except Exception as error:
             error.add_note(f"while training on item {number} of the stream")

@@ -14,8 +14,9 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from ._fit_source import as_pool, is_pool
-from ._outputs import iter_outputs, pool_outputs, pool_score
+from ._outputs import iter_outputs, pool_outputs
 from ._random import fresh_seed, mix
+from ._scoring import StreamScorer, scored, scorer_for
 from ._sklearn import routing_enabled
 from ._streamer import Streamer
 
@@ -161,13 +162,11 @@ class InnerMethods:
         check_is_fitted(self)
         X = [X] if isinstance(X, Streamer) else X
         if is_pool(X):
-            if self.scoring is not None:
-                raise ValueError(
-                    f"scoring={self.scoring!r} works on arrays; on a pool, score uses the estimator's own metric."
-                )
-            return pool_score(self.estimator_, as_pool(X), self._held_out_seed())
+            scorer = scorer_for(self.estimator_, self.scoring)
+            return scored(scorer, self.estimator_, as_pool(X), self._held_out_seed())
         if self.scoring is not None:
-            return check_scoring(self, scoring=self.scoring)(self, X, y, **params)
+            check_scoring(self, scoring=self.scoring)
+            return StreamScorer(self.scoring, None)(self, X, y, **params)
         if routing_enabled():
             params = dict(process_routing(self, "score", **params).estimator.score)
         arguments = (X,) if y is None else (X, y)
@@ -190,5 +189,5 @@ class InnerMethods:
         """
         check_is_fitted(self)
         streams = as_pool(pool) if is_pool(pool) else as_pool([pool])
-        for _, output, _ in iter_outputs(self.estimator_, streams, method, self._held_out_seed()):
+        for _, output in iter_outputs(self.estimator_, streams, method, self._held_out_seed()):
             yield output

@@ -1,15 +1,12 @@
-"""Predictions and scores of a fitted estimator on pools, batch by batch."""
+"""Pools that are predicted or scored: batch by batch, one stream after the other."""
 
 from __future__ import annotations
 
-import inspect
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from scipy import sparse
-from sklearn.base import ClassifierMixin, RegressorMixin, is_classifier, is_regressor
-from sklearn.metrics import accuracy_score, r2_score
 
 from ._arrays import SampleStream
 from ._batch import Batch
@@ -20,7 +17,7 @@ from ._streamer import Streamer, close
 from ._training import Batches
 
 _ROWS = 4096
-_NO_ROW = "the streams give no row to score."
+_MAX_SILENT_SAMPLES = 1_000_000
 
 
 def stream_batches(stream: Streamer, seed: int, rows: int = _ROWS) -> Iterator[Batch]:
@@ -37,18 +34,65 @@ def stream_batches(stream: Streamer, seed: int, rows: int = _ROWS) -> Iterator[B
         close(iterator)
 
 
-def iter_outputs(estimator: Any, pool: StreamPool, method: str, seed: int) -> Iterator[tuple[int, Any, Batch]]:
-    """Yield ``(position, output, batch)`` for each batch of each stream."""
-    function = getattr(estimator, method)
+def pool_batches(
+    pool: StreamPool, seed: int, max_samples: int | None = None, bound: str | None = None
+) -> Iterator[tuple[int, Batch]]:
+    """Yield ``(position, batch)`` for each batch of each stream, with errors that name the stream.
+
+    Parameters
+    ----------
+    pool : StreamPool
+    seed : int
+    max_samples : int, optional
+        The most rows of each stream.
+    bound : str, optional
+        What to do where a stream may be endless: a warning says so when it has given many samples.
+    """
     for position, stream in enumerate(pool):
-        for batch in stream_batches(stream, mix(seed, position)):
-            yield position, function(batch.X), batch
+        n = 0
+        try:
+            for batch in stream_batches(stream, mix(seed, position), min(_ROWS, max_samples or _ROWS)):
+                if max_samples is not None and n + batch.n > max_samples:
+                    batch = batch.rows(0, max_samples - n)
+                if batch.n:
+                    yield position, batch
+                if bound is not None and n < _MAX_SILENT_SAMPLES <= n + batch.n and stream._n_samples < 0:
+                    text = f"{stream_name(pool, position)} has given {n + batch.n} samples and goes on: is it endless? {bound}."
+                    warnings.warn(text, UserWarning, stacklevel=2)
+                n += batch.n
+                if n == max_samples:
+                    break
+        except Exception as error:
+            error.add_note(f"raised by {stream_name(pool, position)}")
+            raise
+
+
+def stream_name(pool: StreamPool, position: int) -> str:
+    return f"stream {pool.names[position]!r} at position {position}"
+
+
+def answer(estimator: Any, method: str, X: Any, pool: StreamPool, position: int) -> Any:
+    """Return what a method gives for rows of a stream, with errors that name the stream."""
+    try:
+        return getattr(estimator, method)(X)
+    except Exception as error:
+        error.add_note(f"raised by {method} for rows of {stream_name(pool, position)}")
+        raise
+
+
+def iter_outputs(
+    estimator: Any, pool: StreamPool, method: str, seed: int, bound: str | None = None
+) -> Iterator[tuple[int, Any]]:
+    """Yield ``(position, output)`` for each batch of each stream."""
+    getattr(estimator, method)
+    for position, batch in pool_batches(pool, seed, bound=bound):
+        yield position, answer(estimator, method, batch.X, pool, position)
 
 
 def pool_outputs(estimator: Any, pool: StreamPool, method: str, seed: int) -> np.ndarray:
     """Return an object array with the outputs of each stream."""
     parts: list[list[Any]] = [[] for _ in pool]
-    for position, output, _ in iter_outputs(estimator, pool, method, seed):
+    for position, output in iter_outputs(estimator, pool, method, seed, "Use iter_predict, which goes batch by batch"):
         parts[position].append(output)
     outputs = np.empty(len(pool), dtype=object)
     for position, part in enumerate(parts):
@@ -61,59 +105,3 @@ def joined(outputs: list[Any]) -> Any:
     if isinstance(outputs[0], list):
         return [np.concatenate(parts) for parts in zip(*outputs, strict=True)]
     return concat_rows(outputs)
-
-
-def pool_score(estimator: Any, pool: StreamPool, seed: int) -> float:
-    """Return the estimator's score over all rows of a pool: exact, keeping targets and predictions alone where that serves.
-
-    Raises
-    ------
-    ValueError
-        If the streams give no row, or no ``y`` where the score needs one.
-    """
-    own = type(estimator).score
-    if own is not ClassifierMixin.score and own is not RegressorMixin.score:
-        return _score_of_all_rows(estimator, pool, seed)
-    truths: list[Any] = []
-    outputs: list[Any] = []
-    weights: list[Any] = []
-    for position, output, batch in iter_outputs(estimator, pool, "predict", seed):
-        if batch.y is None:
-            raise ValueError(
-                f"stream {pool.names[position]!r} gives no y, which {type(estimator).__name__}.score needs."
-            )
-        truths.append(batch.y)
-        outputs.append(_dense(output))
-        weights.append(batch.sample_weight)
-    if not truths:
-        raise ValueError(_NO_ROW)
-    metric = accuracy_score if is_classifier(estimator) else r2_score
-    return metric(np.concatenate(truths), np.concatenate(outputs), sample_weight=_joined_weights(truths, weights))
-
-
-def _score_of_all_rows(estimator: Any, pool: StreamPool, seed: int) -> float:
-    """Score by a method of the estimator's own, which must see everything at once."""
-    batches = [batch for i, stream in enumerate(pool) for batch in stream_batches(stream, mix(seed, i))]
-    if not batches:
-        raise ValueError(_NO_ROW)
-    X = concat_rows([batch.X for batch in batches])
-    targets = [batch.y for batch in batches]
-    weight = _joined_weights([batch.X for batch in batches], [batch.sample_weight for batch in batches])
-    supervised = is_classifier(estimator) or is_regressor(estimator)
-    if supervised and any(y is None for y in targets):
-        raise ValueError(f"some streams give no y, which {type(estimator).__name__}.score needs.")
-    arguments = (X, np.concatenate(targets)) if supervised else (X,)
-    takes_weight = "sample_weight" in inspect.signature(estimator.score).parameters
-    return estimator.score(*arguments, **({"sample_weight": weight} if weight is not None and takes_weight else {}))
-
-
-def _joined_weights(rows: list[Any], weights: list[Any]) -> np.ndarray | None:
-    if all(weight is None for weight in weights):
-        return None
-    return np.concatenate(
-        [np.ones(n_rows(part)) if weight is None else weight for part, weight in zip(rows, weights, strict=True)]
-    )
-
-
-def _dense(output: Any) -> np.ndarray:
-    return output.toarray() if sparse.issparse(output) else np.asarray(output)

@@ -57,7 +57,7 @@ class Progress:
             self._lowest = min(loss, self._lowest)
             self.best_estimator = None
             # the loss of a neural network is that of the pass itself: no state of it had that loss
-            self._copy = None if _is_network(estimator) else _copied(estimator)
+            self._copy = None if _is_network(estimator) else copied(estimator)
         else:
             self.best_estimator = self._copy
         if loss < self._reference - self._tol:
@@ -70,7 +70,7 @@ class Progress:
         return self._bad >= (max(self._patience, _LONG_PATIENCE) if noisy else self._patience)
 
 
-def _copied(estimator: Any) -> Any:
+def copied(estimator: Any) -> Any:
     """Return a deep copy that shares the random state, whose copy would cost more than all the rest."""
     states = [value for value in vars(estimator).values() if isinstance(value, np.random.RandomState)]
     return copy.deepcopy(estimator, {id(state): state for state in states})

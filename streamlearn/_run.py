@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,7 +18,9 @@ from ._progress import Progress
 from ._rows import row_bytes
 from ._streamer import close
 from ._training import Batches, Trainer, warn_if_endless
+from ._visits import check_weights
 
+_DEFAULT_N_ACTIVE = 8
 _BY_SAMPLES = (
     "with_replacement",
     "single_active",
@@ -33,6 +36,9 @@ class Hook(Protocol):
     def after(self, run: Run, batch: Batch, counts: Any) -> bool:
         """Take note of a batch that was trained; return whether training should stop."""
 
+    def end(self, run: Run) -> None:
+        """Take note that training has ended."""
+
 
 class Run:
     """Trains an estimator on the streams of a source. All that changes on the way is in attributes.
@@ -45,6 +51,8 @@ class Run:
         Parameters of the mux.
     seed : int
     batch_size, n_passes, max_batches : as in StreamingEstimator
+    by_loss : bool
+        Whether the training loss may stop it, where ``n_passes`` is "auto".
     hooks : sequence of Hook
         Told of each batch.
 
@@ -74,6 +82,7 @@ class Run:
         batch_size: int | str | None,
         n_passes: int | str,
         max_batches: int | None,
+        by_loss: bool = True,
         hooks: Sequence[Hook] = (),
     ) -> None:
         self.trainer = trainer
@@ -83,6 +92,8 @@ class Run:
         self.blocks: tuple[int, int] | None = None
         self.stopped = False
         self.progress, self._most_passes = _passes(trainer.estimator, source, settings["mode"], n_passes)
+        if not by_loss:
+            self.progress = None
         self._source = source
         self._mux = StochasticMux(source.pool, **settings)
         self._seed = seed
@@ -100,6 +111,14 @@ class Run:
         """Train until a budget is spent."""
         while not self.stopped and self.n_passes < self._most_passes:
             self._pass()
+        for hook in self._hooks:
+            hook.end(self)
+
+    @property
+    def batches_of_a_pass(self) -> int | None:
+        """About how many batches a pass has, None if that is not known."""
+        n_samples = self._source.n_samples
+        return -(-n_samples // self._size) if n_samples and self._size else None
 
     @property
     def estimator(self) -> Any:
@@ -122,7 +141,8 @@ class Run:
         first = 1 if trainer.n_batches else self._first
         self.batches = Batches(self.iterator, self._size, first, self._source.pool.names)
         try:
-            with trainer.trusting(self.iterator):
+            # what hooks do between the calls is checked as usual
+            with nullcontext() if self._hooks else trainer.trusting(self.iterator):
                 for batch, counts in self.batches:
                     self._train(batch, counts)
                     if self.stopped:
@@ -159,6 +179,33 @@ class Run:
         if blocks is not None:
             read, needed = self.blocks or (0, 0)
             self.blocks = (read + blocks[0], needed + blocks[1])
+
+
+def mux_settings(owner: Any, source: Source) -> dict[str, Any]:
+    """Return the parameters of the mux that an estimator trains on; all that could fail does so here, before training."""
+    pool, weights = source.pool, source.pool.weights
+    if owner.pool_weights is not None:
+        check_weights(owner.pool_weights, len(source.names))
+        weights = owner.pool_weights if source.kept is None else np.asarray(owner.pool_weights)[source.kept]
+    mode = owner.mode
+    if mode == "auto":
+        mode = "exhaustive" if weights is None else "with_replacement"
+    if weights is not None:
+        check_weights(weights, len(pool))
+    n_active = min(_DEFAULT_N_ACTIVE, len(pool)) if owner.n_active is None else int(owner.n_active)
+    if mode in _BY_SAMPLES and owner.max_batches is None and source.n_samples is None:
+        raise ValueError(
+            f"max_batches is None and mode={mode!r} has no end: streams of unknown length need max_batches (the number of "
+            "partial_fit calls), or mode='exhaustive' if none of them is endless."
+        )
+    return {
+        "n_active": n_active,
+        "lam": owner.lam,
+        "pool_weights": weights,
+        "mode": mode,
+        "dist": owner.dist,
+        "prune_empty_seeds": owner.prune_empty_seeds,
+    }
 
 
 def _passes(estimator: Any, source: Source, mode: str, n_passes: int | str) -> tuple[Progress | None, int]:

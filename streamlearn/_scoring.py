@@ -7,15 +7,19 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
+from sklearn.base import ClassifierMixin, RegressorMixin, is_classifier, is_regressor
 from sklearn.metrics import get_scorer
 from sklearn.utils import get_tags
 
+from ._batch import Batch
 from ._fit_source import as_pool, is_pool
-from ._outputs import joined, stream_batches
+from ._outputs import answer, joined, pool_batches, stream_name
 from ._pool import StreamPool
-from ._random import mix
+from ._rows import concat_rows
 from ._streamer import check_max_batches
 
+_BOUND = "Pass stream_scorer(..., max_samples=...) as scoring"
+_NO_ROW = "the held-out streams give no row to score."
 _RESPONSES = ("predict", "predict_proba", "decision_function", "predict_log_proba", "score_samples", "transform")
 
 
@@ -101,29 +105,49 @@ class StreamScorer:
         score : float, or dict of float
         """
         if not is_pool(X):
-            scores = {name: scorer(estimator, X, y, **kwargs) for name, scorer in self._scorers.items()}
-        else:
-            if kwargs:
+            if y is None and (name := self._needs_y()):
                 raise ValueError(
-                    f"{sorted(kwargs)} goes with arrays; beside a pool, let the streams yield sample_weight."
+                    f"{name} needs y, and y is None: pass y beside the arrays, or a pool whose streams yield it."
                 )
-            answers = _Answers(estimator, as_pool(X), self._responses(estimator), self._max_samples)
-            scores = {name: self._score(name, scorer, answers) for name, scorer in self._scorers.items()}
+            scores = {name: scorer(estimator, X, y, **kwargs) for name, scorer in self._scorers.items()}
+            return scores.get("", scores)
+        if kwargs:
+            raise ValueError(f"{sorted(kwargs)} goes with arrays; beside a pool, let the streams yield sample_weight.")
+        return scored(self, estimator, as_pool(X), 0, self._max_samples)
+
+    def answers(self, estimator: Any, pool: StreamPool) -> Answers:
+        """Return what collects the predictions that the scores need, of rows of the streams of a pool."""
+        return Answers(estimator, pool, self.responses(estimator), self._needs_y())
+
+    def score(self, answers: Answers) -> Any:
+        """Return the score, or scores, of what was collected."""
+        answers.join()
+        scores = {name: self._score(name, scorer, answers) for name, scorer in self._scorers.items()}
         return scores.get("", scores)
 
-    def _score(self, name: str, scorer: Any, answers: _Answers) -> float:
+    def _score(self, name: str, scorer: Any, answers: Answers) -> float:
         function = getattr(scorer, "_score_func", None)
-        if function is not None and answers.y is None:
-            raise ValueError(
-                f"the score {name or self._scoring!r} needs y, which the streams do not give: let them yield 'y'."
-            )
         weights = {}
         takes_weights = function is not None and "sample_weight" in inspect.signature(function).parameters
         if answers.sample_weight is not None and takes_weights:
             weights["sample_weight"] = answers.sample_weight
-        return scorer(answers, answers.X, answers.y, **weights)
+        try:
+            return scorer(answers, answers.X, answers.y, **weights)
+        except Exception as error:
+            error.add_note(f"raised by {self._called(name, scorer)}: does it fit {type(answers._estimator).__name__}?")
+            raise
 
-    def _responses(self, estimator: Any) -> list[str]:
+    def _needs_y(self) -> str | None:
+        """Name a score that compares predictions with y; callables of one's own may do without."""
+        for name, scorer in self._scorers.items():
+            if hasattr(scorer, "_score_func"):
+                return self._called(name, scorer)
+        return None
+
+    def _called(self, name: str, scorer: Any) -> str:
+        return f"the score {name or self._scoring!r}" if name or isinstance(self._scoring, str) else repr(scorer)
+
+    def responses(self, estimator: Any) -> list[str]:
         """Names of the methods whose outputs the scorers may ask for: those they name, else all that there are."""
         there = [name for name in _RESPONSES if hasattr(estimator, name)]
         asked: set[str] = set()
@@ -133,7 +157,11 @@ class StreamScorer:
                 return there
             first = [name for name in ([named] if isinstance(named, str) else named) if name in there][:1]
             if not first:
-                raise ValueError(f"{scorer!r} needs {named}, which {type(estimator).__name__} does not have.")
+                names = named if isinstance(named, str) else " or ".join(named)
+                raise ValueError(
+                    f"scoring={self._scoring!r} needs {names}, which {type(estimator).__name__} does not have with its "
+                    "parameters: choose a score that fits."
+                )
             asked.update(first)
         return sorted(asked)
 
@@ -141,41 +169,59 @@ class StreamScorer:
         return f"stream_scorer({self._scoring!r})"
 
 
-class _Answers:
-    """An estimator that has seen the streams: its methods return what was predicted for their rows, whatever they are given."""
+class Answers:
+    """What an estimator has predicted for rows of streams; to scorers an estimator whose methods return that.
 
-    def __init__(self, estimator: Any, pool: StreamPool, methods: list[str], max_samples: int | None) -> None:
+    Parameters
+    ----------
+    estimator : object
+    pool : StreamPool
+        Whose streams give the rows, for errors.
+    methods : list of str
+        Which are asked.
+    needs_y : str or None
+        Name of a score that cannot do without y.
+    """
+
+    def __init__(self, estimator: Any, pool: StreamPool, methods: list[str], needs_y: str | None) -> None:
         self._estimator = estimator
-        outputs: dict[str, list[Any]] = {method: [] for method in methods}
-        ys, weights, ns = [], [], []
-        for position, stream in enumerate(pool):
-            left = max_samples
-            for batch in stream_batches(stream, mix(0, position)):
-                if left is not None and batch.n > left:
-                    batch = batch.rows(0, left)
-                if not batch.n:
-                    break
-                left = None if left is None else left - batch.n
-                for method, kept in outputs.items():
-                    kept.append(getattr(estimator, method)(batch.X))
-                ys.append(batch.y)
-                weights.append(batch.sample_weight)
-                ns.append(batch.n)
-                if left == 0:
-                    break
-        if not ns:
-            raise ValueError("the held-out streams give no row to score.")
-        missing = [y is None for y in ys]
-        if any(missing) and not all(missing):
-            raise ValueError("some of the held-out streams give y and others do not.")
-        self.X = np.zeros((sum(ns), 1))
-        self.y = None if all(missing) else np.concatenate(ys)
-        self.sample_weight = None
-        if any(weight is not None for weight in weights):
-            self.sample_weight = np.concatenate(
-                [np.ones(n) if weight is None else weight for n, weight in zip(ns, weights, strict=True)]
+        self._pool = pool
+        self._parts: dict[str, list[Any]] = {method: [] for method in methods}
+        self._ys: list[Any] = []
+        self._weights: list[tuple[int, Any]] = []
+        self._needs_y = needs_y
+        self._first: list[int | None] = [None, None]  # positions of streams that give y, and of those that do not
+        self.n = 0
+
+    def add(self, position: int, batch: Batch) -> None:
+        """Predict rows of the stream at a position."""
+        if batch.y is None and self._needs_y:
+            raise ValueError(
+                f"{self._needs_y} needs y, which {stream_name(self._pool, position)} does not give: let it yield 'y' (or make "
+                "the pool with a target)."
             )
-        self._outputs = {method: joined(kept) for method, kept in outputs.items()}
+        for method, parts in self._parts.items():
+            parts.append(answer(self._estimator, method, batch.X, self._pool, position))
+        if self._first[batch.y is None] is None:
+            self._first[batch.y is None] = position
+        self._ys.append(batch.y)
+        self._weights.append((batch.n, batch.sample_weight))
+        self.n += batch.n
+
+    def join(self) -> None:
+        """Put together what was collected."""
+        if not self.n:
+            raise ValueError(_NO_ROW)
+        some, none = self._first
+        if some is not None and none is not None:
+            raise ValueError(
+                f"some of the held-out streams give y and others do not: {stream_name(self._pool, some)} does, "
+                f"{stream_name(self._pool, none)} does not. Let each yield 'y'."
+            )
+        self.X = np.zeros((self.n, 1))
+        self.y = None if some is None else np.concatenate(self._ys)
+        self.sample_weight = _joined_weights(self._weights)
+        self._outputs = {method: joined(parts) for method, parts in self._parts.items()}
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or name in ("_outputs", "_estimator"):
@@ -196,3 +242,70 @@ class _Answers:
 
     def __sklearn_is_fitted__(self) -> bool:
         return True
+
+
+class OwnScorer:
+    """A score that is a method of the estimator's own, which must see all rows at once."""
+
+    def answers(self, estimator: Any, pool: StreamPool) -> _Rows:
+        return _Rows(estimator, pool)
+
+    def score(self, answers: _Rows) -> float:
+        return answers.score()
+
+
+class _Rows:
+    """Keeps rows of streams for the estimator's own score."""
+
+    def __init__(self, estimator: Any, pool: StreamPool) -> None:
+        self._estimator = estimator
+        self._pool = pool
+        self._supervised = is_classifier(estimator) or is_regressor(estimator)
+        self._batches: list[Batch] = []
+        self.n = 0
+
+    def add(self, position: int, batch: Batch) -> None:
+        if self._supervised and batch.y is None:
+            raise ValueError(
+                f"{stream_name(self._pool, position)} gives no y, which {type(self._estimator).__name__}.score needs."
+            )
+        self._batches.append(batch)
+        self.n += batch.n
+
+    def score(self) -> float:
+        if not self.n:
+            raise ValueError(_NO_ROW)
+        X = concat_rows([batch.X for batch in self._batches])
+        arguments = (X, np.concatenate([batch.y for batch in self._batches])) if self._supervised else (X,)
+        weight = _joined_weights([(batch.n, batch.sample_weight) for batch in self._batches])
+        takes_weight = "sample_weight" in inspect.signature(self._estimator.score).parameters
+        return self._estimator.score(
+            *arguments, **({"sample_weight": weight} if weight is not None and takes_weight else {})
+        )
+
+
+def scorer_for(estimator: Any, scoring: Any) -> StreamScorer | OwnScorer:
+    """Return a scorer of streams: the one asked for, or the estimator's own where ``scoring`` is None."""
+    if scoring is not None:
+        return StreamScorer(scoring, None)
+    own = type(estimator).score
+    if own is ClassifierMixin.score:
+        return StreamScorer("accuracy", None)
+    return StreamScorer("r2", None) if own is RegressorMixin.score else OwnScorer()
+
+
+def scored(
+    scorer: StreamScorer | OwnScorer, estimator: Any, pool: StreamPool, seed: int, max_samples: int | None = None
+) -> Any:
+    """Return the score over all rows of a pool, or over the first ``max_samples`` of each of its streams."""
+    answers: Any = scorer.answers(estimator, pool)
+    for position, batch in pool_batches(pool, seed, max_samples, None if max_samples else _BOUND):
+        answers.add(position, batch)
+    return scorer.score(answers)
+
+
+def _joined_weights(parts: list[tuple[int, Any]]) -> np.ndarray | None:
+    """Join numbers of rows and their weights, of which some may be None."""
+    if all(weight is None for _, weight in parts):
+        return None
+    return np.concatenate([np.ones(n) if weight is None else weight for n, weight in parts])

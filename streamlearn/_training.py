@@ -13,6 +13,7 @@ from sklearn.utils import get_tags
 
 from . import _inner
 from ._batch import Batch, Joiner, as_batch
+from ._labels import KnownLabels
 from ._rows import is_frame
 from ._sklearn import get_feature_names
 
@@ -67,7 +68,7 @@ class Trainer:
         self._weighted = _inner.takes(estimator, "sample_weight") or _inner.passes_on(estimator)
         # some estimators drop rows of unknown labels without a word
         known = getattr(estimator, "classes_", classes)
-        self._known = None if known is None or (len(known) and np.ndim(known[0])) else np.asarray(known)
+        self._known = None if known is None else KnownLabels(known)
         self._fitted = hasattr(estimator, "n_features_in_")
         self.dtype = dtype
         self.feature_names = feature_names
@@ -78,11 +79,11 @@ class Trainer:
 
     def train(self, batch: Batch, counts: Any) -> None:
         """Train on a batch; ``counts`` tells where its rows come from: a position for each, or ``(position, rows)`` pairs."""
-        X = self._as_array(batch.X)
+        X = self.as_array(batch.X)
         arguments: tuple = (X,) if batch.y is None else (X, batch.y)
         if batch.y is None and self._needs_y:
             raise ValueError(
-                f"{self._stream(counts, 0)} gave no y, which {type(self.estimator).__name__} must have: let it yield "
+                f"{self.stream_of(counts, 0)} gave no y, which {type(self.estimator).__name__} must have: let it yield "
                 "'y' (or make the pool with a target)."
             )
         params = self._params
@@ -93,8 +94,11 @@ class Trainer:
                     "leave it out of the batches."
                 )
             params = {**params, "sample_weight": batch.sample_weight}
-        if self._known is not None and batch.y is not None and batch.y.ndim == 1:
-            self._refuse_unknown_labels(batch.y, self._known, counts)
+        if self._known is not None and batch.y is not None and (found := self._known.unknown(batch.y)) is not None:
+            raise ValueError(
+                f"{self.stream_of(counts, found[0])} gave the label {found[1]!r}, which is not among classes={self._known}: "
+                "pass all labels as classes, or classes='scan'."
+            )
         self.n_samples += batch.n
         self._count(counts)
         if batch.sample_weight is not None and not batch.sample_weight.any():
@@ -135,7 +139,12 @@ class Trainer:
             yield
         self._may_trust = self._trusting = False
 
-    def _as_array(self, X: Any) -> Any:
+    @property
+    def can_predict(self) -> bool:
+        """Whether the estimator was trained before, here or elsewhere."""
+        return self.n_batches > 0 or self._fitted
+
+    def as_array(self, X: Any) -> Any:
         """Return what ``partial_fit`` gets: numeric frames as arrays, floats of one kind throughout."""
         if is_frame(X):
             X = self._frame_as_array(X)
@@ -163,25 +172,18 @@ class Trainer:
                 return X
         return array
 
-    def _refuse_unknown_labels(self, y: np.ndarray, classes: np.ndarray, counts: Any) -> None:
-        known = np.isin(y, classes)
-        if known.all():
-            return
-        row = int(np.argmin(known))
-        raise ValueError(
-            f"{self._stream(counts, row)} gave the label {y[row]!r}, which is not among classes="
-            f"{classes.tolist()}: pass all labels as classes."
-        )
-
-    def _stream(self, counts: Any, row: int) -> str:
+    def stream_of(self, counts: Any, row: int) -> str:
         """Name the stream that a row of a batch comes from."""
-        if isinstance(counts, np.ndarray):
-            position = int(counts[row])
-        else:
-            ends = np.cumsum([n for _, n in counts])
-            position = counts[int(np.searchsorted(ends, row, side="right"))][0]
+        position = self.position_of(counts, row)
         name = f" {self.names[position]!r}" if len(self.names) else ""
         return f"stream{name} at position {position}"
+
+    def position_of(self, counts: Any, row: int) -> int:
+        """Return the position of the stream that a row of a batch comes from."""
+        if isinstance(counts, np.ndarray):
+            return int(counts[row])
+        ends = np.cumsum([n for _, n in counts])
+        return counts[int(np.searchsorted(ends, row, side="right"))][0]
 
     def _show(self, last: bool = False) -> None:
         now = time.monotonic()

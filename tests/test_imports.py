@@ -12,7 +12,7 @@ import streamlearn
 PACKAGE = Path(streamlearn.__file__).parent
 # From the bottom to the top: a module imports only from layers below its own.
 LAYERS = [
-    {"_random", "_optional", "_rows", "_span", "_sklearn", "_state"},
+    {"_labels", "_optional", "_random", "_rows", "_sklearn", "_span", "_state"},
     {"_streamer", "_visits", "_ahead", "_prefetch", "_files"},
     {"_policies"},
     {"_mux_iterator", "_arrays", "_batch", "_columns"},
@@ -21,10 +21,13 @@ LAYERS = [
     {"_sources"},
     {"_parquet", "_csv", "_npy", "_chunked", "_dataframe", "_sql", "_huggingface"},
     {"_dask", "_svmlight"},
-    {"_inner", "_progress", "_factory"},
+    {"_inner", "_progress", "_factory", "_hold_out"},
     {"_training", "_learner"},
-    {"_fit_source", "_outputs"},
-    {"_scoring", "_methods", "_run"},
+    {"_outputs"},
+    {"_classes"},
+    {"_fit_source"},
+    {"_scoring", "_run"},
+    {"_methods", "_watch"},
     {"_estimator"},
     {"__init__"},
     {"__main__"},

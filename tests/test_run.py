@@ -36,6 +36,9 @@ class Watch:
         self.told.append(("after", run.trainer.n_batches, run.trainer.n_samples, batch.n))
         return run.trainer.n_batches == self.stop_after
 
+    def end(self, run):
+        self.told.append(("end", run.trainer.n_batches, run.trainer.n_samples))
+
 
 def made(pool, *hooks, mode="exhaustive", batch_size=16, n_passes=1, max_batches=None):
     settings = {
@@ -66,7 +69,7 @@ def test_hooks_are_told_of_each_batch_before_and_after_it_is_trained(pool):
     expected = []
     for number, n in enumerate([16] * 6 + [4]):
         expected += [("before", number, 16 * number, n), ("after", number + 1, 16 * number + n, n)]
-    assert watch.told == expected
+    assert watch.told == [*expected, ("end", 7, 100)]
 
 
 @pytest.mark.parametrize("pool", POOLS.values(), ids=POOLS)
@@ -99,4 +102,4 @@ def test_what_a_run_says_of_itself_at_its_end(pool, mode, n_samples, n_passes):
 def test_no_row_beyond_the_last_is_told_of():
     watch = Watch()
     made(POOLS["taken"], watch, mode="with_replacement").go()
-    assert watch.told[-2:] == [("before", 6, 96, 4), ("after", 7, 100, 4)]
+    assert watch.told[-3:-1] == [("before", 6, 96, 4), ("after", 7, 100, 4)]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.cluster import MiniBatchKMeans
 from sklearn.linear_model import SGDClassifier, SGDRegressor
-from sklearn.metrics import get_scorer, get_scorer_names, make_scorer, mean_pinball_loss
+from sklearn.metrics import accuracy_score, get_scorer, get_scorer_names, make_scorer, mean_pinball_loss
 from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, cross_validate
 from sklearn.naive_bayes import GaussianNB
 
@@ -128,9 +128,23 @@ def test_an_endless_stream_is_bounded():
 @pytest.mark.parametrize(
     ("scoring", "pool", "message"),
     [
-        ("accuracy", [Streamer([{"X": X}])], "needs y"),
+        ("accuracy", [Streamer([{"X": X}])], r"'accuracy' needs y, which stream '0' at position 0 does not give"),
         ("accuracy", [Streamer([])], "no row"),
-        ("accuracy", [Streamer([{"X": X}]), Streamer([{"X": X, "y": BINARY}])], "some of the held-out streams give y"),
+        (
+            "accuracy",
+            [Streamer([{"X": X, "y": BINARY}]), Streamer([{"X": X}])],
+            r"needs y, which stream '1' at position 1",
+        ),
+        (
+            make_scorer(accuracy_score),
+            [Streamer([{"X": X}])],
+            r"make_scorer\(accuracy_score.* needs y, which stream '0'",
+        ),
+        (
+            lambda estimator, X, y: 0.0,
+            [Streamer([{"X": X}]), Streamer([{"X": X, "y": BINARY}])],
+            "stream '1' at position 1 does, stream '0' at position 0 does not",
+        ),
     ],
 )
 def test_streams_that_cannot_be_scored(scoring, pool, message):

@@ -1,0 +1,124 @@
+"""Which labels the streams of a pool have, for classifiers that must know all of them before their first batch."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from . import _inner
+from ._arrays import SampleStream
+from ._labels import Labels
+from ._outputs import stream_name
+from ._pool import StreamPool
+from ._random import mix
+from ._streamer import Streamer, close
+from ._training import Batches
+
+_ROWS = 4096
+_SILENT_SAMPLES = 1_000_000
+_MOST_SAMPLES = 20_000_000
+
+
+def labels_of(estimator: Any, y: np.ndarray) -> Any:
+    """Return ``classes=`` for a first ``partial_fit`` on targets that are at hand."""
+    labels = Labels()
+    labels.add(y)
+    return labels.classes(estimator)
+
+
+def find_classes(estimator: Any, pool: StreamPool, classes: Any, seed: int, y: Any = None, fitted: Any = None) -> Any:
+    """Return ``classes=`` for a first ``partial_fit``.
+
+    Parameters
+    ----------
+    estimator : object
+    pool : StreamPool
+    classes : array-like, "scan" or None
+        What the user gave.
+    seed : int
+        For streams that are run through.
+    y : ndarray, optional
+        All targets, where they are at hand.
+    fitted : object, optional
+        The estimator that training goes on with, if it does.
+
+    Raises
+    ------
+    ValueError
+        If the classes must be known and are not, or cannot be scanned.
+    """
+    scan = isinstance(classes, str)
+    if classes is not None and not scan:
+        return classes
+    if not _inner.needs_classes(estimator):
+        if not scan:
+            return None
+        if not _inner.passes_on(estimator) and not _inner.takes(estimator, "classes"):
+            raise ValueError(
+                f"classes='scan', but {type(estimator).__name__}.partial_fit takes no classes: leave it None."
+            )
+    if y is not None:
+        return labels_of(estimator, y)
+    if hasattr(fitted, "classes_"):
+        return None
+    labels = Labels()
+    if not scan and not all(isinstance(stream, SampleStream) for stream in pool):
+        raise ValueError(
+            f"classes is None, and streams of unknown labels do not tell them: {type(estimator).__name__} must know all labels "
+            "before its first batch. Pass classes=[...] to StreamingEstimator, or classes='scan' to run through the streams "
+            "once before training."
+        )
+    for position, stream in enumerate(pool):
+        for part in _targets(pool, position, stream, mix(seed, position)):
+            if part is None:
+                raise ValueError(
+                    f"{stream_name(pool, position)} gives no y to tell the classes by, which {type(estimator).__name__} must "
+                    "know: let it yield 'y', or make the pool with a target."
+                )
+            labels.add(part)
+    return labels.classes(estimator)
+
+
+def scanned_stream(estimator: Any, stream: Any, seed: int) -> Any:
+    """Return ``classes=`` of one stream, which must be restartable."""
+    if not isinstance(stream, Streamer):
+        raise ValueError(
+            "classes='scan' runs through streams before training, which a Streamer, a pool or a list of Streamers can do: pass "
+            "classes=[...] to train on other batches."
+        )
+    return find_classes(estimator, StreamPool([stream]), "scan", seed)
+
+
+def _targets(pool: StreamPool, position: int, stream: Streamer, seed: int) -> Iterator[Any]:
+    """Yield the targets of a stream, piece by piece; of arrays and files they alone are read."""
+    if isinstance(stream, SampleStream):
+        yield from stream._column_parts("y")
+        return
+    n, warned = 0, False
+    iterator = stream._start(seed, (0,))
+    try:
+        # an iterator that takes gives as much as it is asked for, others their items as they come
+        size = _ROWS if getattr(iterator, "takes", False) else None
+        for batch, _ in Batches(iterator, size, names=(pool.names[position],)):
+            yield batch.y
+            n += batch.n
+            if n >= _MOST_SAMPLES:
+                raise ValueError(
+                    f"classes='scan' has read {n} samples of {stream_name(pool, position)} and found no end: the labels of "
+                    "endless streams cannot be scanned. Pass classes=[...]."
+                )
+            if n >= _SILENT_SAMPLES and not warned:
+                warned = True
+                text = (
+                    f"classes='scan' has read {n} samples of {stream_name(pool, position)} and goes on, to {_MOST_SAMPLES} at "
+                    "most: is it endless? Pass classes=[...]."
+                )
+                warnings.warn(text, UserWarning, stacklevel=2)
+    except Exception as error:
+        error.add_note(f"raised by {stream_name(pool, position)}, of which classes='scan' reads the targets")
+        raise
+    finally:
+        close(iterator)

@@ -26,18 +26,19 @@ class Labels:
         if not len(y):
             return
         self._flat = y.ndim == 1 or y.shape[1] == 1
-        self._pieces.append(y)
-        self._n_rows += len(y)
-        if self._n_rows >= _ROWS_KEPT:
-            self._merge()
+        if self._n_rows + len(y) >= _ROWS_KEPT:
+            self._merge([*self._pieces, y])
+        else:
+            self._pieces.append(y.copy())  # a generator may use its arrays again
+            self._n_rows += len(y)
 
-    def _merge(self) -> None:
-        y = np.concatenate(self._pieces)
+    def _merge(self, pieces: list[np.ndarray]) -> None:
+        y = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
         self._pieces, self._n_rows = [], 0
-        columns = [y] if y.ndim == 1 else list(y.T)
+        columns = [_distinct(column) for column in ([y] if y.ndim == 1 else y.T)]
         if self._columns is not None:
-            columns = [np.concatenate(pair) for pair in zip(self._columns, columns, strict=True)]
-        self._columns = [_distinct(column) for column in columns]
+            columns = [np.unique(np.concatenate(pair)) for pair in zip(self._columns, columns, strict=True)]
+        self._columns = columns
 
     def classes(self, estimator: Any) -> Any:
         """Return ``classes=`` for a first ``partial_fit``, or None if there was no label.
@@ -45,7 +46,7 @@ class Labels:
         Labels; for many outputs a list of them, or their numbers for an estimator that takes all at once (a multilabel MLP).
         """
         if self._pieces:
-            self._merge()
+            self._merge(self._pieces)
         if self._columns is None:
             return None
         if self._flat:

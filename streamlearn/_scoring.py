@@ -204,8 +204,9 @@ class Answers:
             parts.append(answer(self._estimator, method, batch.X, self._pool, position))
         if self._first[batch.y is None] is None:
             self._first[batch.y is None] = position
-        self._ys.append(batch.y)
-        self._weights.append((batch.n, batch.sample_weight))
+        y, weight = (None if part is None else part.copy() for part in (batch.y, batch.sample_weight))  # see _Rows.add
+        self._ys.append(y)
+        self._weights.append((batch.n, weight))
         self.n += batch.n
 
     def join(self) -> None:
@@ -269,7 +270,11 @@ class _Rows:
             raise ValueError(
                 f"{stream_name(self._pool, position)} gives no y, which {type(self._estimator).__name__}.score needs."
             )
-        self._batches.append(batch)
+        # a generator may use its arrays again
+        X, y, weight = (
+            part.copy() if hasattr(part, "copy") else part for part in (batch.X, batch.y, batch.sample_weight)
+        )
+        self._batches.append(Batch(X, y, weight, batch.n))
         self.n += batch.n
 
     def score(self) -> float:

@@ -114,3 +114,11 @@ def test_a_column_of_labels_is_labels():
     labels.add(np.array([["b"], ["a"]]))
     labels.add(np.array([["c"]]))
     assert labels.classes(GaussianNB()).tolist() == ["a", "b", "c"]
+
+
+def test_arrays_may_be_used_again():
+    labels, y = Labels(), np.zeros(3, int)
+    for label in range(5):
+        y[:] = label
+        labels.add(y)
+    assert labels.classes(GaussianNB()).tolist() == [0, 1, 2, 3, 4]

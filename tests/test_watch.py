@@ -371,6 +371,48 @@ def test_prequential_is_test_then_train_by_hand(pool, batch_size, every, scoring
     assert sum(model.history_["n_scored"]) == 300 - len(batches[0][0])
 
 
+class Reused:
+    """Batches in arrays that are used again for the next one."""
+
+    def __init__(self, start, stop):
+        self.edges = range(start, stop, 10)
+
+    def __call__(self):
+        A, a, weight = np.empty((10, 4)), np.empty(10, int), np.empty(10)
+        for row in self.edges:
+            A[:], a[:], weight[:] = X[row : row + 10], Y[row : row + 10], np.arange(row, row + 10)
+            yield A, a, weight
+
+
+@pytest.mark.parametrize(
+    ("inner", "validation"),
+    [(GaussianNB(), "prequential"), (GaussianNB(), "held out"), (MiniBatchKMeans(2, random_state=0), "held out")],
+)
+def test_arrays_may_be_used_again(inner, validation, monkeypatch):
+    monkeypatch.setattr(_outputs, "_ROWS", 10)  # items of that size are scored as they come
+    histories = []
+    for pool, held_out in [
+        (StreamPool([Streamer(Reused(0, 300))]), StreamPool([Streamer(Reused(300, 400))])),
+        (StreamPool([Streamer(list(map(copied_batch, Reused(0, 300)())))]), None),
+    ]:
+        held_out = held_out or StreamPool([Streamer(list(map(copied_batch, Reused(300, 400)())))])
+        model = StreamingEstimator(
+            inner,
+            validation=validation if validation == "prequential" else held_out,
+            validation_every=3,
+            batch_size=None,
+            classes=[0, 1] if isinstance(inner, GaussianNB) else None,
+            random_state=0,
+        ).fit(pool)
+        histories.append(model.history_["score"])
+    assert histories[0] == histories[1]
+    assert len(histories[0]) == 10
+
+
+def copied_batch(batch):
+    return tuple(part.copy() for part in batch)
+
+
 def test_prequential_goes_on_with_a_model_that_knows_something():
     model = StreamingEstimator(
         GaussianNB(), validation="prequential", validation_every=10**6, classes=[0, 1], warm_start=True, random_state=0

@@ -134,7 +134,7 @@ class StreamScorer:
         try:
             return scorer(answers, answers.X, answers.y, **weights)
         except Exception as error:
-            error.add_note(f"raised by {self._called(name, scorer)}: does it fit {type(answers._estimator).__name__}?")
+            error.add_note(f"raised by {self._called(name, scorer)}: does it fit {_name(answers._estimator)}?")
             raise
 
     def _needs_y(self) -> str | None:
@@ -159,7 +159,7 @@ class StreamScorer:
             if not first:
                 names = named if isinstance(named, str) else " or ".join(named)
                 raise ValueError(
-                    f"scoring={self._scoring!r} needs {names}, which {type(estimator).__name__} does not have with its "
+                    f"scoring={self._scoring!r} needs {names}, which {_name(estimator)} does not have with its "
                     "parameters: choose a score that fits."
                 )
             asked.update(first)
@@ -287,6 +287,11 @@ class _Rows:
         return self._estimator.score(
             *arguments, **({"sample_weight": weight} if weight is not None and takes_weight else {})
         )
+
+
+def _name(estimator: Any) -> str:
+    inner = getattr(estimator, "estimator", None)
+    return type(estimator).__name__ + ("" if inner is None else f"({_name(inner)})")
 
 
 def scorer_for(estimator: Any, scoring: Any) -> StreamScorer | OwnScorer:

@@ -12,6 +12,7 @@ from sklearn import config_context
 from sklearn.utils import get_tags
 
 from . import _inner
+from ._alike import Alike, refuse_other_columns
 from ._batch import Batch, Joiner, as_batch
 from ._labels import KnownLabels
 from ._rows import is_frame
@@ -103,16 +104,20 @@ class Trainer:
         self._count(counts)
         if batch.sample_weight is not None and not batch.sample_weight.any():
             return  # some estimators raise where no sample has weight
-        if self.n_batches:
-            if self._may_trust and not self._trusting:
-                self._trusted.enter_context(self._trust())
-                self._trusting = True
-            with nullcontext() if self._trusting else self._trust():
+        try:
+            if self.n_batches:
+                if self._may_trust and not self._trusting:
+                    self._trusted.enter_context(self._trust())
+                    self._trusting = True
+                with nullcontext() if self._trusting else self._trust():
+                    self.estimator.partial_fit(*arguments, **params)
+            else:
+                if self._classes is not None and not self._fitted:
+                    params = {**params, "classes": self._classes}
                 self.estimator.partial_fit(*arguments, **params)
-        else:
-            if self._classes is not None and not self._fitted:
-                params = {**params, "classes": self._classes}
-            self.estimator.partial_fit(*arguments, **params)
+        except Exception as error:
+            error.add_note(f"raised by partial_fit, batch {self.n_batches}, with rows of {self._streams_of(counts)}")
+            raise
         self.n_batches += 1
         if self._verbose:
             self._show()
@@ -161,7 +166,7 @@ class Trainer:
     def _frame_as_array(self, X: Any) -> Any:
         names = get_feature_names(X)
         if self.feature_names is not None:
-            _refuse_other_columns(names, self.feature_names)
+            refuse_other_columns(names, self.feature_names)
         elif not self._fitted:
             self.feature_names = names
         array = np.asarray(X)
@@ -174,7 +179,15 @@ class Trainer:
 
     def stream_of(self, counts: Any, row: int) -> str:
         """Name the stream that a row of a batch comes from."""
-        position = self.position_of(counts, row)
+        return self._stream_at(self.position_of(counts, row))
+
+    def _streams_of(self, counts: Any) -> str:
+        """Name the streams that the rows of a batch come from, a few of many."""
+        positions = list(dict.fromkeys(counts.tolist() if isinstance(counts, np.ndarray) else [p for p, _ in counts]))
+        shown = ", ".join(self._stream_at(position) for position in positions[:3])
+        return shown if len(positions) <= 3 else f"{shown} and {len(positions) - 3} others"
+
+    def _stream_at(self, position: int) -> str:
         name = f" {self.names[position]!r}" if len(self.names) else ""
         return f"stream{name} at position {position}"
 
@@ -234,7 +247,7 @@ class Batches:
         self._size = size
         self._first = first
         self._names = names
-        self._columns: Any = None
+        self._alike = Alike(size is not None)
 
     def __iter__(self) -> Iterator[tuple[Batch, Any]]:
         return self._taken() if getattr(self.iterator, "takes", False) else self._joined()
@@ -271,27 +284,17 @@ class Batches:
     def _read(self, item: Any) -> Batch:
         try:
             batch = as_batch(item)
-            if type(batch.X) is not np.ndarray and is_frame(batch.X):
-                # joined with others, columns that differ would become missing values
-                self._columns = batch.X.columns if self._columns is None else self._columns
-                _refuse_other_columns(batch.X.columns, self._columns)
+            self._alike.check(batch, self._where)
         except (TypeError, ValueError) as error:
-            iterator, name = self.iterator, self._names[0] if len(self._names) else ""
-            where = iterator.where() if hasattr(iterator, "where") else f"stream {name!r}, item {self.n_items}"
-            error.add_note(f"given by {where}")
+            error.add_note(f"given by {self._where()}")
             raise
         return batch
 
-
-def _refuse_other_columns(names: Any, expected: Any) -> None:
-    names, expected = [None if columns is None else list(columns) for columns in (names, expected)]
-    if names == expected:
-        return
-    if names is None or set(names) == set(expected):
-        raise ValueError(f"a frame has the columns {names}, others before it {expected}, in this order.")
-    missing = sorted(set(expected) - set(names), key=str)
-    more = sorted(set(names) - set(expected), key=str)
-    raise ValueError(f"a frame has other columns than those before it: missing {missing}, unexpected {more}.")
+    def _where(self) -> str:
+        """Say where the last item comes from."""
+        if hasattr(self.iterator, "where"):
+            return self.iterator.where()
+        return f"stream {self._names[0]!r}, item {self.n_items}" if len(self._names) else f"item {self.n_items}"
 
 
 def warn_if_endless(n_batches: int) -> str | None:

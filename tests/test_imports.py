@@ -16,7 +16,7 @@ LAYERS = [
     {"_streamer", "_visits", "_ahead", "_prefetch", "_files"},
     {"_policies"},
     {"_mux_iterator", "_arrays", "_batch", "_columns"},
-    {"_mux", "_blocks"},
+    {"_mux", "_blocks", "_alike"},
     {"_pool"},
     {"_sources"},
     {"_parquet", "_csv", "_npy", "_chunked", "_dataframe", "_sql", "_huggingface"},

@@ -166,3 +166,43 @@ def test_bad_scoring():
         stream_scorer("r2", max_samples=-1)
     with pytest.raises(ValueError, match="at least one"):
         stream_scorer([])
+
+
+@pytest.mark.parametrize("scoring", ["roc_auc", "neg_log_loss", get_scorer("f1"), None], ids=str)
+def test_the_scoring_of_an_estimator_works_on_pools(scoring):
+    """It is what a search uses without a scoring of its own."""
+    model = StreamingEstimator(GaussianNB(), scoring=scoring, classes=[0, 1], random_state=0).fit(X, BINARY)
+    scorer = get_scorer("accuracy") if scoring is None else get_scorer(scoring)
+    assert model.score(streams(BINARY)) == pytest.approx(scorer(model, X, BINARY), rel=1e-12)
+    pool = from_arrays(X, BINARY, n_streams=6)
+    scores = cross_validate(model, pool, cv=KFold(3))["test_score"]
+    for (train, test), score in zip(KFold(3).split(pool), scores, strict=True):
+        rows = np.isin(np.arange(300) // 50, test)
+        fitted = StreamingEstimator(GaussianNB(), classes=[0, 1], random_state=0).fit(pool[train])
+        assert score == pytest.approx(scorer(fitted, X[rows], BINARY[rows]), rel=1e-12)
+
+
+def test_arrays_without_targets():
+    model = StreamingEstimator(GaussianNB(), scoring="roc_auc").fit(X, BINARY)
+    with pytest.raises(
+        ValueError, match=r"the score 'roc_auc' needs y, and y is None: pass y beside the arrays, or a pool"
+    ):
+        model.score(X)
+    with pytest.raises(ValueError, match=r"the score 'f1' needs y, and y is None"):
+        stream_scorer(["f1"])(model, X)
+    assert stream_scorer(lambda estimator, X, y: float(len(X)))(model, X) == 300
+
+
+def test_a_score_that_does_not_fit_says_so_in_a_search():
+    pool = from_arrays(X, BINARY, n_streams=6)
+    model = StreamingEstimator(SGDClassifier(), random_state=0)
+    scoring = stream_scorer("neg_log_loss")
+    text = r"scoring='neg_log_loss' needs predict_proba, which StreamingEstimator\(SGDClassifier\) does not have with its parameters"
+    with pytest.raises(ValueError, match=text):
+        cross_validate(model, pool, cv=2, scoring=scoring, error_score="raise")
+    with pytest.warns(UserWarning, match=text):
+        assert np.isnan(cross_validate(model, pool, cv=2, scoring=scoring)["test_score"]).all()
+    regressor = StreamingEstimator(SGDRegressor(), random_state=0).fit(X, REAL)
+    with pytest.raises(ValueError, match="continuous") as caught:
+        stream_scorer("accuracy")(regressor, streams(REAL))
+    assert caught.value.__notes__ == ["raised by the score 'accuracy': does it fit StreamingEstimator(SGDRegressor)?"]

@@ -301,18 +301,14 @@ class StreamingEstimator(InnerMethods, MetaEstimatorMixin, BaseEstimator):
         if not go_on:
             for name in (*_ABOUT_FEATURES, *_ABOUT_TRAINING):  # a fit that fails must not look like one that did not
                 self.__dict__.pop(name, None)
+        self.__dict__.pop("history_", None)
         seed = self._seed()
         source = make_source(self, X, y, sample_weight, classes, seed)
         settings = mux_settings(self, source)
         if not go_on:
             self.estimator_ = _inner.cloned_and_seeded(self.estimator, mix(seed, 0))
-        trainer = self._trainer(
-            go_on,
-            classes=source.classes,
-            params=params,
-            names=source.pool.names,
-            validated=source.arrays is not None,
-        )
+        validated, names = source.arrays is not None, source.pool.names
+        trainer = self._trainer(go_on, classes=source.classes, params=params, names=names, validated=validated)
         watch = watch_of(self, source.pool, source.held_out, mix(seed, 6))
         run = Run(
             trainer,

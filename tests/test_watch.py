@@ -496,6 +496,8 @@ def test_a_fit_begins_its_history_anew_and_a_failed_one_has_none():
     with pytest.raises(ValueError, match="no sample"):
         model.fit([Streamer([])])
     assert not hasattr(model, "history_")
+    model.set_params(warm_start=True).fit(TRAIN)
+    assert len(model.history_["batch"]) == once
     assert not hasattr(model.set_params(validation=None).fit(TRAIN), "history_")
 
 

@@ -14,7 +14,7 @@ PACKAGE = Path(streamlearn.__file__).parent
 LAYERS = [
     {"_labels", "_optional", "_random", "_rows", "_sklearn", "_span", "_state"},
     {"_streamer", "_visits", "_ahead", "_prefetch", "_files"},
-    {"_policies"},
+    {"_policies", "_processes"},
     {"_mux_iterator", "_arrays", "_batch", "_columns"},
     {"_mux", "_blocks", "_alike"},
     {"_pool"},

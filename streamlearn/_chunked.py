@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ._blocks import CACHE_BYTES
-from ._files import is_url, list_files, nearest, short_names
+from ._files import as_paths, is_url, list_files, nearest, short_names
 from ._optional import require
 from ._pool import StreamPool
 from ._sources import (
@@ -142,7 +142,7 @@ def from_hdf5(
     (StreamPool(2 streams: 'digits.h5#0', 'digits.h5#1'), 4)
     """
     require("h5py", extra="hdf5", purpose="from_hdf5")
-    options = check_options(window, shuffle, prefetch, cache_bytes, block_rows)
+    options = check_options(window, shuffle, prefetch, cache_bytes, block_rows=block_rows)
     files = list_files(paths, (".h5", ".hdf5", ".he5"))
     return _pool(_open_hdf5, files, {"X": X, "y": y, "sample_weight": sample_weight}, group_by, block_rows, options)
 
@@ -204,10 +204,9 @@ def from_zarr(
     (StreamPool(1 stream: 'digits.zarr'), 6)
     """
     require("zarr", extra="zarr", purpose="from_zarr")
-    options = check_options(window, shuffle, prefetch, cache_bytes, block_rows)
+    options = check_options(window, shuffle, prefetch, cache_bytes, block_rows=block_rows)
     stores: list[str] = []
-    for given in [paths] if isinstance(paths, (str, os.PathLike)) else paths:
-        path = os.fspath(given)
+    for path in as_paths(paths):
         stores += [path] if is_url(path) or os.path.isdir(path) else list_files(path, (".zarr",), directories=True)
     return _pool(_open_zarr, stores, {"X": X, "y": y, "sample_weight": sample_weight}, group_by, block_rows, options)
 
@@ -220,6 +219,9 @@ def _pool(
     block_rows: Any,
     options: dict[str, Any],
 ) -> StreamPool:
+    for part, name in arrays.items():
+        if not isinstance(name, str) and (part == "X" or name is not None):
+            raise TypeError(f"{part} must be the name of an array{'' if part == 'X' else ' or None'}, got {name!r}.")
     named = {part: name for part, name in arrays.items() if name is not None}
     same = SameColumns()
     sources = []

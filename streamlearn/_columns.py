@@ -1,7 +1,9 @@
-"""Columns of Arrow tables as samples, targets and weights."""
+"""Columns of tables as samples, targets and weights."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,8 +12,56 @@ from ._files import as_list, refuse_missing
 from ._optional import require
 
 
-class Columns:
-    """Which columns of a table are samples, targets and weights, and how they become arrays.
+class Chosen:
+    """Which columns of a table are samples, targets and weights.
+
+    Parameters
+    ----------
+    there : sequence of str
+        Columns of the table.
+    target : str, list of str or None
+    features : list of str or None
+        None: all columns but ``target``, ``sample_weight`` and those in ``without``.
+    sample_weight : str or None
+    where : str
+        For errors: whose columns they are.
+    without : tuple of str
+    """
+
+    def __init__(
+        self, there: Sequence[str], target: Any, features: Any, sample_weight: Any, where: str, without: tuple = ()
+    ) -> None:
+        if sample_weight is not None and not isinstance(sample_weight, str):
+            raise TypeError(f"sample_weight must be a column name or None, got {sample_weight!r}.")
+        self.targets = [] if target is None else as_list(target, "target")
+        self.target_is_list = target is not None and not isinstance(target, str)
+        self.weight: str | None = sample_weight
+        others = [*self.targets, *([] if sample_weight is None else [sample_weight])]
+        unused = {*others, *without}
+        self.features = [n for n in there if n not in unused] if features is None else as_list(features, "features")
+        self.names = list(dict.fromkeys([*self.features, *others]))
+        refuse_missing(self.names, there, where)
+        counts = Counter(there)
+        for name in self.names:
+            if counts[name] > 1:
+                raise ValueError(f"{where} has {counts[name]} columns {name!r}: give each a name of its own.")
+        if not self.features:
+            raise ValueError(f"{where} has no features: all its columns are target, weight or group.")
+        if both := sorted(set(self.features) & set(others)):
+            raise ValueError(f"{both} are among features and are target or sample_weight, too.")
+        self.parts = ("X", *(["y"] if self.targets else []), *(["sample_weight"] if sample_weight else []))
+
+    def names_of(self, part: str | None) -> list[str]:
+        """Columns of a part, or of all."""
+        if part == "X":
+            return self.features
+        if part == "y":
+            return self.targets
+        return self.names if part is None else [str(self.weight)]
+
+
+class Columns(Chosen):
+    """How columns of Arrow tables become arrays.
 
     Numbers become one float array (float32 if all are), with nulls as NaN; lists of numbers become that many columns of it.
     As soon as one feature is text or a category, ``X`` is a pandas DataFrame.
@@ -19,31 +69,24 @@ class Columns:
     Parameters
     ----------
     schema : pyarrow.Schema
-    target : str, list of str or None
-    features : list of str or None
-        None: all columns but ``target``, ``sample_weight``, those in ``without`` and the index that pandas wrote.
-    sample_weight : str or None
-    where : str
-        For errors: whose schema it is.
-    without : tuple of str
+    target, features, sample_weight, where, without
+        As for :class:`Chosen`; the index that pandas wrote is no feature.
+    leave_out : str
+        For errors: how rows are left out.
     """
 
     def __init__(
-        self, schema: Any, target: Any, features: Any, sample_weight: str | None, where: str, without: tuple = ()
+        self,
+        schema: Any,
+        target: Any,
+        features: Any,
+        sample_weight: Any,
+        where: str,
+        without: tuple = (),
+        leave_out: str = "leave such rows out with filters=",
     ) -> None:
-        self.targets = [] if target is None else as_list(target, "target")
-        self.target_is_list = target is not None and not isinstance(target, str)
-        self.weight = sample_weight
-        special = {*self.targets, sample_weight, *without, *_index(schema)}
-        default = [name for name in schema.names if name not in special]
-        self.features = default if features is None else as_list(features, "features")
-        self.names = list(dict.fromkeys([*self.features, *self.targets, *([sample_weight] if sample_weight else [])]))
-        refuse_missing(self.names, schema.names, where)
-        if not self.features:
-            raise ValueError(f"{where} has no features: all its columns are target, weight or group.")
-        both = set(self.features) & {*self.targets, sample_weight}
-        if both:
-            raise ValueError(f"{sorted(both)} are among features and are target or sample_weight, too.")
+        super().__init__(schema.names, target, features, sample_weight, where, (*without, *_index(schema)))
+        self._leave_out = leave_out
         self.types = {name: schema.field(name).type for name in self.names}
         kinds = {name: _kind(self.types[name], name, where) for name in self.names}
         self.is_frame = any(kinds[name] == "text" for name in self.features)
@@ -58,7 +101,6 @@ class Columns:
                 )
         self.has_lists = any(kinds[name] == "list" for name in self.features)
         self.dtype = _common_dtype([self.types[name] for name in self.features])
-        self.parts = ("X", *(["y"] if self.targets else []), *(["sample_weight"] if sample_weight else []))
         self.row_bytes = sum(map(_width, self.types.values()))
 
     def check(self, schema: Any, where: str) -> None:
@@ -78,22 +120,15 @@ class Columns:
         if part in (None, "X"):
             parts["X"] = self._frame(table) if self.is_frame else self._array(table)
         if self.targets and part in (None, "y"):
-            columns = [_target(table.column(name), name) for name in self.targets]
+            columns = [_target(table.column(name), name, self._leave_out) for name in self.targets]
             parts["y"] = np.column_stack(columns) if self.target_is_list else columns[0]
         if self.weight and part in (None, "sample_weight"):
             parts["sample_weight"] = _numbers(table.column(self.weight)).astype(np.float64, copy=False)
         return parts
 
-    def names_of(self, part: str | None) -> list[str]:
-        if part == "X":
-            return self.features
-        if part == "y":
-            return self.targets
-        return self.names if part is None else [str(self.weight)]
-
     def _array(self, table: Any) -> np.ndarray:
         if self.has_lists:
-            columns = [_rows(table.column(name), name) for name in self.features]
+            columns = [_rows(table.column(name), name, self._leave_out) for name in self.features]
             return np.concatenate(columns, axis=1, dtype=self.dtype)
         X = np.empty((len(table), len(self.features)), self.dtype)
         for j, name in enumerate(self.features):
@@ -177,7 +212,7 @@ def _numbers(column: Any) -> np.ndarray:
     return column.to_numpy()
 
 
-def _rows(column: Any, name: str) -> np.ndarray:
+def _rows(column: Any, name: str, leave_out: str) -> np.ndarray:
     """Return a column of numbers as one column of an array, and lists of numbers as rows."""
     import pyarrow as pa
 
@@ -185,7 +220,7 @@ def _rows(column: Any, name: str) -> np.ndarray:
     if not hasattr(kind, "value_type") or pa.types.is_dictionary(kind):
         return _numbers(column)[:, None]
     if column.null_count:
-        raise ValueError(f"column {name!r} has nulls among its lists: leave such rows out with filters=.")
+        raise ValueError(f"column {name!r} has nulls among its lists: {leave_out}.")
     lengths = {kind.list_size} if pa.types.is_fixed_size_list(kind) else set()
     if not lengths:
         import pyarrow.compute as pc
@@ -200,11 +235,11 @@ def _rows(column: Any, name: str) -> np.ndarray:
     return values.reshape(len(column), -1)
 
 
-def _target(column: Any, name: str) -> np.ndarray:
+def _target(column: Any, name: str, leave_out: str) -> np.ndarray:
     import pyarrow as pa
 
     if column.null_count:
-        raise ValueError(f"the target {name!r} has {column.null_count} nulls: leave such rows out with filters=.")
+        raise ValueError(f"the target {name!r} has {column.null_count} nulls: {leave_out}.")
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if pa.types.is_decimal(column.type):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,75 +9,13 @@ import numpy as np
 
 from ._blocks import CACHE_BYTES, BlockSource
 from ._columns import Columns
-from ._files import list_files, open_file, short_names
+from ._files import as_list, list_files, open_file, refuse_missing, short_names
+from ._lines import BLOCK_BYTES, Lines, whole_lines
 from ._optional import require
 from ._pool import StreamPool
 from ._sources import check_options, stream_pool
 
-BLOCK_BYTES = 2**21
-
-
-class Lines:
-    """Blocks of whole lines of a text file: where they lie, and how many lines that are not empty each has."""
-
-    def __init__(self, path: str, storage_options: dict[str, Any] | None, block_bytes: int, skip: int) -> None:
-        self.path = path
-        self._options = storage_options
-        self._block_bytes = block_bytes
-        self._start = skip  # bytes of the header
-        self._found: tuple[np.ndarray, np.ndarray] | None = None
-        self._lock = threading.Lock()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._lock = threading.Lock()
-
-    @property
-    def counts(self) -> np.ndarray:
-        """Number of lines of each block."""
-        return self._scan()[1]
-
-    def read(self, block: int) -> bytes:
-        edges, _ = self._scan()
-        try:
-            with open_file(self.path, self._options) as file:
-                file.seek(int(edges[block]))
-                return file.read(int(edges[block + 1] - edges[block]))
-        except FileNotFoundError as error:
-            raise FileNotFoundError(f"{self.path!r} is gone: it was there when the pool was made.") from error
-
-    def _scan(self) -> tuple[np.ndarray, np.ndarray]:
-        """Read through the file once, at the first call."""
-        with self._lock:
-            if self._found is None:
-                edges, counts = [self._start], []
-                rest = b""
-                with open_file(self.path, self._options) as file:
-                    file.seek(self._start)
-                    while chunk := file.read(self._block_bytes):
-                        rest += chunk
-                        end = rest.rfind(b"\n") + 1
-                        if end:
-                            edges.append(edges[-1] + end)
-                            counts.append(_count(rest[:end]))
-                            rest = rest[end:]
-                if rest:
-                    edges.append(edges[-1] + len(rest))
-                    counts.append(_count(rest))
-                self._found = np.array(edges, np.int64), np.array(counts, np.int64)
-            return self._found
-
-
-def _count(text: bytes) -> int:
-    """Number of lines that are not empty."""
-    characters = np.frombuffer(text, np.uint8)
-    ends = np.append(np.flatnonzero(characters == 10), [] if text.endswith(b"\n") else [len(text)]).astype(np.int64)
-    lengths = np.diff(ends, prepend=-1) - 1
-    returns = (ends > 0) & (characters[ends - 1] == 13)
-    return int((lengths - returns > 0).sum())
+_HEADER_BYTES = 2**16
 
 
 class CsvSource(BlockSource):
@@ -110,25 +47,32 @@ class CsvSource(BlockSource):
         return self._columns.convert(table, part)
 
     def where(self, block: int) -> str:
-        return f"block {block} of {self._lines.path!r}"
+        return self._lines.where(block)
 
 
 def _parse(
-    text: bytes, header: list[str], delimiter: str, path: str, names: Sequence[str] | None = None, types: Any = None
+    text: bytes,
+    header: list[str] | None,
+    delimiter: str,
+    path: str,
+    names: Sequence[str] | None = None,
+    types: Any = None,
 ) -> Any:
     pa = require("pyarrow", extra="csv", purpose="from_csv")
     csv = require("pyarrow.csv", extra="csv", purpose="from_csv")
+    # all at once: pyarrow would cut the text at line ends that may lie within quotes
+    read = {"column_names": header, "autogenerate_column_names": header is None, "block_size": len(text) + 1}
     try:
         return csv.read_csv(
             pa.BufferReader(text),
-            read_options=csv.ReadOptions(column_names=header, use_threads=False),
-            parse_options=csv.ParseOptions(delimiter=delimiter),
+            read_options=csv.ReadOptions(use_threads=False, **read),
+            parse_options=csv.ParseOptions(delimiter=delimiter, newlines_in_values=b'"' in text),
             convert_options=csv.ConvertOptions(column_types=types, include_columns=names, strings_can_be_null=True),
         )
     except (pa.ArrowInvalid, KeyError) as error:
         raise ValueError(
             f"{path!r}: {error}. If a column holds other values than in the first block of the first file, give its type in "
-            "column_types; line breaks within quotes are not understood."
+            "column_types."
         ) from error
 
 
@@ -155,7 +99,8 @@ def from_csv(
     Parameters
     ----------
     paths : str, path, or sequence of them
-        Files, patterns, directories, or fsspec URLs of any of them. Each file begins with a line of column names.
+        Files, patterns, directories, or fsspec URLs of any of them. Each file begins with a line of column names. Values within
+        double quotes may hold delimiters and line ends.
     target, features, sample_weight
         As in :func:`from_parquet`.
     column_types : dict of str to pyarrow.DataType, optional
@@ -177,8 +122,8 @@ def from_csv(
     FileNotFoundError
         If a file is missing, or a pattern matches nothing.
     ValueError
-        If a file is empty or its columns are not those of the first, before training; if a line does not fit, when it is
-        read. The errors name the file.
+        If a file is empty, its columns are not those of the first, or a line has more or fewer fields than columns, before
+        training; if a value is none of its column's type, when it is read. The errors name the file.
 
     See Also
     --------
@@ -197,40 +142,56 @@ def from_csv(
     (StreamPool(1 stream: 'trips.csv'), {'X': array([1.]), 'y': np.int64(0)})
     """
     pa = require("pyarrow", extra="csv", purpose="from_csv")
-    options = check_options(window, shuffle, prefetch, cache_bytes, block_bytes)
+    options = check_options(window, shuffle, prefetch, cache_bytes, block_bytes=block_bytes)
+    if not isinstance(delimiter, str) or len(delimiter) != 1 or not delimiter.isascii() or delimiter in '"\r\n':
+        raise ValueError(f"delimiter must be one ASCII character, no quote and no line end, got {delimiter!r}.")
+    if not isinstance(column_types, (dict, type(None))):
+        raise TypeError(f"column_types must be a dict of column names to pyarrow types, got {column_types!r}.")
     files = list_files(paths, (".csv", ".tsv", ".txt"), storage_options)
     headers, all_lines = [], []
     for path in files:
-        with open_file(path, storage_options) as file:
-            line = file.readline()
-        if not line.strip():
-            raise ValueError(f"{path!r} is empty: it must begin with a line of column names.")
-        headers.append(_parse(line, ["f%d" % i for i in range(line.count(delimiter.encode()) + 1)], delimiter, path))  # noqa: UP031
-        all_lines.append(Lines(path, storage_options, block_bytes, len(line)))
-    names = [[str(value).strip() for value in header.slice(0, 1).to_pylist()[0].values()] for header in headers]
-    types = _types(all_lines[0], names[0], delimiter, storage_options)
-    for name, kind in types.items():
-        is_feature = features is None or name in features
-        if is_feature and name not in (target if isinstance(target, (list, tuple)) else [target]):
-            number = pa.types.is_integer(kind) or pa.types.is_null(kind)
-            types[name] = pa.float64() if number else kind
+        line = _first_line(path, delimiter, storage_options)
+        row = _parse(line, None, delimiter, path, types=None).slice(0, 1).to_pylist()[0]
+        headers.append(["" if value is None else str(value).strip() for value in row.values()])
+        all_lines.append(Lines(path, storage_options, block_bytes, len(line), delimiter.encode(), len(row)))
+    refuse_missing(list(column_types or ()), headers[0], f"column_types: {files[0]!r}")
+    types = _types(all_lines[0], headers[0], delimiter)
+    targets = [] if target is None else as_list(target, "target")
+    chosen = headers[0] if features is None else as_list(features, "features")
+    for name in chosen:
+        kind = types.get(name)
+        if name not in targets and kind is not None and (pa.types.is_integer(kind) or pa.types.is_null(kind)):
+            types[name] = pa.float64()
     types.update(column_types or {})
-    columns = Columns(pa.schema(list(types.items())), target, features, sample_weight, repr(files[0]))
+    schema = pa.schema([(name, types[name]) for name in headers[0]])
+    columns = Columns(
+        schema,
+        target,
+        features,
+        sample_weight,
+        repr(files[0]),
+        leave_out="leave such rows out of the files, or make them a value",
+    )
     sources = []
-    for name, lines, header in zip(short_names(files), all_lines, names, strict=True):
-        if header != names[0]:
+    for name, lines, header in zip(short_names(files), all_lines, headers, strict=True):
+        if header != headers[0]:
             columns.check(pa.schema([(n, types.get(n, pa.null())) for n in header]), repr(lines.path))
         sources.append(CsvSource(name, lines, header, columns, delimiter))
     return stream_pool(sources, options, repr(paths))
 
 
-def _types(lines: Lines, header: list[str], delimiter: str, storage_options: Any) -> dict[str, Any]:
+def _first_line(path: str, delimiter: str, storage_options: Any) -> bytes:
+    with open_file(path, storage_options) as file:
+        for text, ends in whole_lines(file, _HEADER_BYTES, delimiter.encode(), path):
+            if text[: int(ends[0])].strip():
+                return text[: int(ends[0])]
+            break
+    raise ValueError(f"{path!r} is empty: it must begin with a line of column names.")
+
+
+def _types(lines: Lines, header: list[str], delimiter: str) -> dict[str, Any]:
     """Types of the columns in the first block of a file."""
-    with open_file(lines.path, storage_options) as file:
-        file.readline()
-        text = file.read(BLOCK_BYTES)
-    if not text.strip():
+    text = lines.first_block()
+    if not text:
         raise ValueError(f"{lines.path!r} has column names, but no row.")
-    if len(text) == BLOCK_BYTES:
-        text = text[: text.rfind(b"\n") + 1] or text
     return {field.name: field.type for field in _parse(text, header, delimiter, lines.path).schema}

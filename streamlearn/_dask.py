@@ -146,6 +146,11 @@ def from_dask(
                 "y and sample_weight go with arrays: name columns of a DataFrame, or put them into the items."
             )
         return _from_partitions(X, target, features, options)
+    if target is not None or features is not None:
+        raise ValueError("target and features go with a DataFrame: beside an array, pass y.")
+    for name, array in (("y", y), ("sample_weight", sample_weight)):
+        if array is not None and not dask.is_dask_collection(array):
+            raise TypeError(f"{name} must be a dask array, got {type(array).__name__}.")
     if X.ndim > 1 and max(X.numblocks[1:]) > 1:
         X = X.rechunk(dict.fromkeys(range(1, X.ndim), -1))
     given = {"X": X, "y": y, "sample_weight": sample_weight}

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from ._files import as_list, refuse_missing
+from ._columns import Chosen
+from ._files import refuse_missing
 from ._pool import StreamPool, from_arrays
-from ._rows import is_frame
+from ._rows import is_frame, not_numbers
 
 
 def from_dataframe(
@@ -76,25 +77,18 @@ def frame_parts(
     frame: Any, target: Any, features: Any, sample_weight: str | None, without: tuple[str, ...] = ()
 ) -> dict[str, Any]:
     """Return ``X``, ``y`` and ``sample_weight`` of a frame, those that there are."""
-    targets = [] if target is None else as_list(target, "target")
-    others = [] if sample_weight is None else [sample_weight]
-    there = [str(name) for name in frame.columns]
-    unused = (*targets, *others, *without)
-    names = [name for name in there if name not in unused] if features is None else as_list(features, "features")
-    refuse_missing([*names, *targets, *others], there, "the frame")
-    if not names:
-        raise ValueError("the frame has no features: all its columns are target, weight or group.")
-    for name in [*names, *targets]:
+    chosen = Chosen([str(name) for name in frame.columns], target, features, sample_weight, "the frame", without)
+    for name in chosen.names:
         if _is_date(frame[name]):
             raise ValueError(
                 f"column {name!r} holds dates: derive numbers from it (hour, weekday) before, or leave it out with features=."
             )
-    parts = {"X": _numbers(frame, names)}
-    if targets:
-        columns = [frame[name].to_numpy() for name in targets]
-        parts["y"] = columns[0] if isinstance(target, str) else np.column_stack(columns)
-    if sample_weight is not None:
-        parts["sample_weight"] = frame[sample_weight].to_numpy()
+    parts = {"X": _numbers(frame, chosen.features)}
+    if chosen.targets:
+        columns = [frame[name].to_numpy() for name in chosen.targets]
+        parts["y"] = np.column_stack(columns) if chosen.target_is_list else columns[0]
+    if chosen.weight is not None:
+        parts["sample_weight"] = frame[chosen.weight].to_numpy()
     return parts
 
 
@@ -105,10 +99,10 @@ def _is_date(column: Any) -> bool:
 
 def _numbers(frame: Any, names: list[str]) -> Any:
     """Return an array of floats, or the frame if some of it is no number."""
-    kinds = [str(frame[name].dtype).lower() for name in names]
-    if not all(kind.startswith(("int", "uint", "float", "bool", "decimal")) for kind in kinds):
-        return frame[names]
-    dtype = np.float32 if set(kinds) == {"float32"} else np.float64
+    frame = frame[names]
+    if not_numbers(frame):
+        return frame
+    dtype = np.float32 if {str(frame[name].dtype).lower() for name in names} == {"float32"} else np.float64
     if hasattr(frame, "iloc"):
-        return np.ascontiguousarray(frame[names].to_numpy(dtype, na_value=np.nan))
+        return np.ascontiguousarray(frame.to_numpy(dtype, na_value=np.nan))
     return np.column_stack([frame[name].to_numpy().astype(dtype) for name in names])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import glob
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 from urllib.parse import unquote
 
@@ -19,7 +19,11 @@ def is_url(path: str) -> bool:
 
 
 def list_files(
-    paths: Any, suffixes: Sequence[str], storage_options: dict[str, Any] | None = None, directories: bool = False
+    paths: Any,
+    suffixes: Sequence[str],
+    storage_options: dict[str, Any] | None = None,
+    directories: bool = False,
+    what: str = "paths",
 ) -> list[str]:
     """Return the files that ``paths`` stands for, sorted within each.
 
@@ -32,22 +36,32 @@ def list_files(
         For fsspec.
     directories : bool, default=False
         Whether a pattern may match directories, too.
+    what : str, default="paths"
+        For errors: the name of the parameter.
 
     Raises
     ------
     FileNotFoundError
         If a path does not exist, a pattern matches nothing or a directory holds no such file.
     """
-    given = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
-    if not given:
-        raise ValueError("paths is empty: give a file, a pattern or a directory, or a list of them.")
+    given = as_paths(paths, what)
+    if storage_options is not None and not isinstance(storage_options, dict):
+        raise TypeError(f"storage_options must be a dict or None, got {storage_options!r}.")
     files: list[str] = []
     for path in given:
-        if not isinstance(path, (str, os.PathLike)):
-            raise TypeError(f"paths must be a str, a path or a list of them, got {path!r}.")
-        path = os.fspath(path)
         files.extend(_remote(path, suffixes, storage_options) if is_url(path) else _local(path, suffixes, directories))
     return files
+
+
+def as_paths(paths: Any, what: str = "paths") -> list[str]:
+    """Read a path or a list of paths."""
+    given = [paths] if isinstance(paths, (str, os.PathLike)) or not isinstance(paths, Iterable) else list(paths)
+    if not given:
+        raise ValueError(f"{what} is empty: give a file, a pattern or a directory, or a list of them.")
+    for path in given:
+        if not isinstance(path, (str, os.PathLike)) or not isinstance(os.fspath(path), str):
+            raise TypeError(f"{what} must be a str, a path or a list of them, got {path!r}.")
+    return [os.fspath(path) for path in given]
 
 
 def _local(path: str, suffixes: Sequence[str], directories: bool) -> list[str]:
@@ -134,18 +148,19 @@ def nearest(name: str, names: Sequence[str]) -> str:
 
 def refuse_missing(wanted: Sequence[str], there: Sequence[str], where: str) -> None:
     """Refuse columns that are not there, offering what is."""
+    known = set(there)
     for name in wanted:
-        if name not in there:
+        if name not in known:
             columns = ", ".join(map(repr, there[:20])) + (", ..." if len(there) > 20 else "")
             raise ValueError(f"{where} has no column {name!r}.{nearest(name, there)} It has {columns}.")
 
 
 def as_list(names: Any, what: str) -> list[str]:
     """Read a name or a list of names."""
-    listed = [names] if isinstance(names, str) else list(names)
+    listed = [names] if isinstance(names, str) else list(names) if isinstance(names, Iterable) else [names]
     for name in listed:
         if not isinstance(name, str):
-            raise TypeError(f"{what} must be a column name or a list of them, got {name!r}.")
+            raise TypeError(f"{what} must be a column name or a list of them, got {names!r}.")
     if len(set(listed)) < len(listed):
         raise ValueError(f"{what} names a column twice: {listed}.")
     return listed

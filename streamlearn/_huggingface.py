@@ -18,6 +18,7 @@ from ._streamer import Streamer
 from ._visits import check_count
 
 _BLOCK_ROWS = 1024
+_LEAVE_OUT = "leave such rows out with dataset.filter"
 
 
 class HuggingFaceSource(RangeSource):
@@ -104,13 +105,13 @@ def from_huggingface(
     StreamPool(2 streams: 'a', 'b')
     """
     datasets = require("datasets", extra="huggingface", purpose="from_huggingface")
-    options = check_options(window, shuffle, prefetch, cache_bytes, block_rows)
+    options = check_options(window, shuffle, prefetch, cache_bytes, block_rows=block_rows)
     if isinstance(dataset, dict):
         raise TypeError(f"dataset holds several splits: pass one of them, as dataset[{next(iter(dataset))!r}].")
     if not isinstance(dataset, (datasets.Dataset, datasets.IterableDataset)):
         raise TypeError(f"dataset must be a datasets.Dataset or IterableDataset, got {type(dataset).__name__}.")
     schema = _schema(dataset)
-    columns = Columns(schema, target, features, sample_weight, "the dataset", () if by is None else (by,))
+    columns = Columns(schema, target, features, sample_weight, "the dataset", () if by is None else (by,), _LEAVE_OUT)
     if isinstance(dataset, datasets.IterableDataset):
         if by is not None or n_streams is not None:
             raise ValueError("an IterableDataset has a stream for each shard: by and n_streams go with a Dataset.")

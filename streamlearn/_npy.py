@@ -99,11 +99,11 @@ def from_npy(
     ...     pool, sorted(int(item["y"]) for item in pool[0])
     (StreamPool(2 streams: 'X-0.npy', 'X-1.npy'), [0, 1, 2, 3, 4])
     """
-    options = check_options(window, shuffle, prefetch, cache_bytes, block_rows)
-    paths = {"X": list_files(X, (".npy", ".npz"))}
+    options = check_options(window, shuffle, prefetch, cache_bytes, block_rows=block_rows)
+    paths = {"X": list_files(X, (".npy", ".npz"), what="X")}
     for part, given in (("y", y), ("sample_weight", sample_weight)):
         if given is not None:
-            paths[part] = list_files(given, (".npy",))
+            paths[part] = list_files(given, (".npy",), what=part)
             if len(paths[part]) != len(paths["X"]):
                 raise ValueError(f"{part} has {len(paths[part])} files, but X has {len(paths['X'])}.")
     same = SameColumns()

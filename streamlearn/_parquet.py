@@ -31,6 +31,7 @@ class ParquetFiles:
         self.storage_options = storage_options
         self.partitions = _typed([partition_of(path) for path in paths])
         self.filters: Any = None
+        self.group_by: str | None = None
         self.columns: Any = None
         self._rows: list[np.ndarray] | None = None
         self._counted: dict[int, np.ndarray] = {}
@@ -115,7 +116,10 @@ class ParquetFiles:
     def _checked(self, file: int, first: Any) -> np.ndarray:
         footer = self.footer(file) if file < _FOOTERS else self._read_footer(file)
         if not footer.schema.equals(first.schema):
-            self.columns.check(self.schema(file, footer), repr(self.paths[file]))
+            schema, where = self.schema(file, footer), repr(self.paths[file])
+            self.columns.check(schema, where)
+            refuse_missing([] if self.group_by is None else [self.group_by], schema.names, where)
+            _try_filter(self.filters, schema, where)
         return np.array([footer.row_group(i).num_rows for i in range(footer.num_row_groups)], np.int64)
 
     def _fragment(self, file: int, group: int) -> Any:
@@ -310,20 +314,19 @@ def from_parquet(
     ...     pool, next(pool[0].generate())
     (StreamPool(2 streams: 'monday.parquet', 'tuesday.parquet'), {'X': array([1.]), 'y': np.int64(0)})
     """
-    pq = require("pyarrow.parquet", extra="parquet", purpose="from_parquet")
     options = check_options(window, shuffle, prefetch, cache_bytes)
     files = ParquetFiles(list_files(paths, (".parquet", ".pq", ".parq"), storage_options), storage_options)
     schema = files.schema(0)
     where = repr(files.paths[0])
+    if not isinstance(group_by, str):
+        raise TypeError(f"group_by must be 'file', 'row_group' or a column, got {group_by!r}.")
     by_column = group_by not in ("file", "row_group")
     if by_column:
-        if not isinstance(group_by, str):
-            raise TypeError(f"group_by must be 'file', 'row_group' or a column, got {group_by!r}.")
         refuse_missing([group_by], [*schema.names, "file", "row_group"], where)
+        files.group_by = group_by
     without = (*(files.partitions if features is None else ()), *([group_by] if by_column else ()))
     files.columns = Columns(schema, target, features, sample_weight, where, without)
-    if filters is not None:
-        files.filters = pq.filters_to_expression(filters) if isinstance(filters, (list, tuple)) else filters
+    files.filters = _as_expression(filters, schema, where)
     if group_by == "file":
         sources = [ParquetSource(files, name, [(i, None)]) for i, name in enumerate(files.names)]
     elif group_by == "row_group":
@@ -337,6 +340,43 @@ def from_parquet(
     else:
         sources = _by_values(files, group_by)
     return stream_pool(sources, options, f"{paths!r}")
+
+
+def _as_expression(filters: Any, schema: Any, where: str) -> Any:
+    """Return the filters as an expression that fits the schema, or None."""
+    pc = require("pyarrow.compute", extra="parquet", purpose="filters")
+    pq = require("pyarrow.parquet", extra="parquet", purpose="filters")
+    if isinstance(filters, (list, tuple)):
+        try:
+            terms = [term for one in filters for term in ([one] if isinstance(one[0], str) else one)]
+            refuse_missing([term[0] for term in terms], schema.names, f"filters: {where}")
+            filters = pq.filters_to_expression(filters)
+        except (TypeError, IndexError, ValueError) as error:
+            if str(error).startswith("filters"):
+                raise
+            raise ValueError(
+                f"filters must be a list of tuples (column, operator, value), a list of such lists, or an expression of "
+                f"pyarrow.compute, got {filters!r} ({error})."
+            ) from error
+    if not isinstance(filters, (pc.Expression, type(None))):
+        raise TypeError(f"filters must be a list of tuples or an expression of pyarrow.compute, got {filters!r}.")
+    _try_filter(filters, schema, where)
+    return filters
+
+
+def _try_filter(filters: Any, schema: Any, where: str) -> None:
+    """Refuse a filter on a column that is not there or is of another type, on no rows at all."""
+    pa = require("pyarrow", extra="parquet", purpose="filters")
+    ds = require("pyarrow.dataset", extra="parquet", purpose="filters")
+    if filters is None:
+        return
+    try:
+        ds.dataset(schema.empty_table()).scanner(filter=filters, columns=[]).count_rows()
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise ValueError(
+            f"filters {filters} cannot be applied to {where}: {str(error).splitlines()[0]}. It has "
+            f"{', '.join(f'{field.name!r} ({field.type})' for field in list(schema)[:20])}."
+        ) from error
 
 
 def _by_partition(files: ParquetFiles, name: str) -> list[ParquetSource]:

@@ -14,6 +14,12 @@ def is_frame(values: Any) -> bool:
     return hasattr(values, "columns") and hasattr(values, "shape") and not sparse.issparse(values)
 
 
+def not_numbers(frame: Any) -> list[str]:
+    """Columns of a DataFrame that hold no numbers: texts, categories, dates, objects."""
+    numbers = ("int", "uint", "float", "double", "bool", "decimal")
+    return [str(name) for name in frame.columns if not str(frame[name].dtype).lower().startswith(numbers)]
+
+
 def is_series(values: Any) -> bool:
     return not isinstance(values, np.ndarray) and hasattr(values, "to_numpy") and not hasattr(values, "columns")
 

@@ -13,18 +13,21 @@ from ._pool import StreamPool
 from ._visits import check_count
 
 
-def check_options(window: Any, shuffle: Any, prefetch: Any, cache_bytes: Any, block_rows: Any = None) -> dict[str, Any]:
-    """Check what block streams are made with."""
-    if window is not None:
-        check_count("window", window)
-    if block_rows is not None:
-        check_count("block_rows", block_rows)
-    if not isinstance(shuffle, (bool, np.bool_)):
-        raise ValueError(f"shuffle must be a bool, got {shuffle!r}.")
+def check_options(window: Any, shuffle: Any, prefetch: Any, cache_bytes: Any, **counts: Any) -> dict[str, Any]:
+    """Check what block streams are made with, and further parameters that are counts, or None."""
+    for name, value in (("window", window), *counts.items()):
+        if value is not None:
+            check_count(name, value)
+    check_bool("shuffle", shuffle)
     for name, value in (("prefetch", prefetch), ("cache_bytes", cache_bytes)):
         if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < 0:
             raise ValueError(f"{name} must be an int that is not negative, got {value!r}.")
     return {"window": window, "shuffle": bool(shuffle), "prefetch": int(prefetch), "cache_bytes": int(cache_bytes)}
+
+
+def check_bool(name: str, value: Any) -> None:
+    if not isinstance(value, (bool, np.bool_)):
+        raise ValueError(f"{name} must be a bool, got {value!r}.")
 
 
 def stream_pool(sources: Sequence[BlockSource], options: dict[str, Any], where: str) -> StreamPool:

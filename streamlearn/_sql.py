@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ._blocks import CACHE_BYTES, BlockSource
+from ._columns import Chosen
 from ._files import as_list, is_url, refuse_missing
 from ._optional import require
 from ._pool import StreamPool
@@ -25,11 +26,7 @@ class Database:
     def __init__(self, query: str, connection: str) -> None:
         self.query = f'SELECT * FROM "{query}"' if query.isidentifier() else query.strip().rstrip(";")
         self.connection = connection
-        self.targets: list[str] = []
-        self.features: list[str] = []
-        self.weight: str | None = None
         self.as_frame = False
-        self.target_is_list = False
 
     @contextmanager
     def _execute(self, statement: str, values: Sequence[Any]) -> Iterator[Any]:
@@ -83,11 +80,12 @@ def _quoted(name: str) -> str:
 class SqlSource(BlockSource):
     """The rows in which columns have certain values: one block."""
 
-    def __init__(self, name: str, database: Database, where: dict[str, Any], n_rows: int) -> None:
+    def __init__(self, name: str, database: Database, chosen: Chosen, where: dict[str, Any], n_rows: int) -> None:
         self.name = name
-        self.parts = ("X", *(["y"] if database.targets else []), *(["sample_weight"] if database.weight else []))
-        self.row_bytes = 8 * (len(database.features) + 2)
+        self.parts = chosen.parts
+        self.row_bytes = 8 * len(chosen.names)
         self._database = database
+        self._chosen = chosen
         self._where = where
         self._n_rows = n_rows
 
@@ -101,19 +99,19 @@ class SqlSource(BlockSource):
         return self._read((name,))[name]
 
     def _read(self, parts: Sequence[str]) -> dict[str, Any]:
-        database = self._database
-        wanted = {"X": database.features, "y": database.targets, "sample_weight": [str(database.weight)]}
-        names = [name for part in parts for name in wanted[part]]
-        columns = list(zip(*database.rows(names, self._where), strict=True)) or [()] * len(names)
+        chosen = self._chosen
+        names = [name for part in parts for name in chosen.names_of(part)]
+        columns = list(zip(*self._database.rows(names, self._where), strict=True)) or [()] * len(names)
         found: dict[str, Any] = {}
         for part in parts:
-            mine, columns = columns[: len(wanted[part])], columns[len(wanted[part]) :]
+            n = len(chosen.names_of(part))
+            mine, columns = columns[:n], columns[n:]
             if part == "X":
-                found[part] = _frame(mine, database.features) if database.as_frame else _floats(mine, database.features)
+                found[part] = (_frame if self._database.as_frame else _floats)(mine, chosen.features)
             elif part == "y":
                 if any(value is None for column in mine for value in column):
-                    raise ValueError(f"the target {database.targets} has nulls: leave such rows out in the query.")
-                found[part] = np.array(mine).T if database.target_is_list else np.array(mine[0])
+                    raise ValueError(f"the target {chosen.targets} has nulls: leave such rows out in the query.")
+                found[part] = np.array(mine).T if chosen.target_is_list else np.array(mine[0])
             else:
                 found[part] = np.array(mine[0], np.float64)
         return found
@@ -212,17 +210,15 @@ def from_sql(
     database = Database(query, os.fspath(connection))
     there = database.names()
     columns = [] if partition is None else as_list(partition, "partition")
-    database.targets = [] if target is None else as_list(target, "target")
-    database.target_is_list = not isinstance(target, str)
-    database.weight = sample_weight
-    special = [*columns, *database.targets, *([] if sample_weight is None else [sample_weight])]
-    database.features = [n for n in there if n not in special] if features is None else as_list(features, "features")
-    refuse_missing([*special, *database.features], there, "the query")
-    probe = database.rows(database.features, {}, _PROBE_ROWS)
-    _refuse_dates(probe, database.features)
+    refuse_missing(columns, there, "the query")
+    chosen = Chosen(there, target, features, sample_weight, "the query", tuple(columns))
+    probe = database.rows(chosen.features, {}, _PROBE_ROWS)
+    _refuse_dates(probe, chosen.features)
     database.as_frame = any(isinstance(value, str) for row in probe for value in row)
     sources = [
-        SqlSource("/".join(map(str, values)) or "query", database, dict(zip(columns, values, strict=True)), int(n))
+        SqlSource(
+            "/".join(map(str, values)) or "query", database, chosen, dict(zip(columns, values, strict=True)), int(n)
+        )
         for *values, n in database.counts(columns)
         if n
     ]

@@ -9,10 +9,11 @@ import numpy as np
 from sklearn.datasets import load_svmlight_file
 
 from ._blocks import CACHE_BYTES, BlockSource
-from ._csv import BLOCK_BYTES, Lines
 from ._files import list_files, short_names
+from ._lines import BLOCK_BYTES, Lines
 from ._pool import StreamPool
-from ._sources import check_options, stream_pool
+from ._sources import check_bool, check_options, stream_pool
+from ._visits import check_count
 
 
 class SvmlightSource(BlockSource):
@@ -39,7 +40,7 @@ class SvmlightSource(BlockSource):
         return {"X": X, "y": y}
 
     def where(self, block: int) -> str:
-        return f"block {block} of {self._lines.path!r}"
+        return self._lines.where(block)
 
 
 def from_svmlight(
@@ -98,11 +99,12 @@ def from_svmlight(
     ...     [item["X"].toarray().tolist() for item in pool[0]]
     [[[0.5, 0.0, 1.0]], [[0.0, 1.0, 0.0]]]
     """
-    options = check_options(window, shuffle, prefetch, cache_bytes, block_bytes)
-    check_options(n_features, shuffle, prefetch, cache_bytes)
+    options = check_options(window, shuffle, prefetch, cache_bytes, block_bytes=block_bytes)
+    check_count("n_features", n_features)
+    check_bool("zero_based", zero_based)
     files = list_files(paths, (".svm", ".svmlight", ".libsvm", ".txt"), storage_options)
     sources = [
-        SvmlightSource(name, Lines(path, storage_options, block_bytes, 0), n_features, bool(zero_based))
+        SvmlightSource(name, Lines(path, storage_options, block_bytes), n_features, bool(zero_based))
         for name, path in zip(short_names(files), files, strict=True)
     ]
     return stream_pool(sources, options, repr(paths))

@@ -15,7 +15,7 @@ from . import _inner
 from ._alike import Alike, refuse_other_columns
 from ._batch import Batch, Joiner, as_batch
 from ._labels import KnownLabels
-from ._rows import is_frame
+from ._rows import is_frame, not_numbers
 from ._sklearn import get_feature_names
 
 _MAX_SILENT_BATCHES = 100_000
@@ -116,6 +116,8 @@ class Trainer:
                     params = {**params, "classes": self._classes}
                 self.estimator.partial_fit(*arguments, **params)
         except Exception as error:
+            if not self.n_batches and isinstance(error, (TypeError, ValueError)):
+                self._explain_texts(X, error, counts)
             error.add_note(f"raised by partial_fit, batch {self.n_batches}, with rows of {self._streams_of(counts)}")
             raise
         self.n_batches += 1
@@ -176,6 +178,16 @@ class Trainer:
             except (TypeError, ValueError):
                 return X
         return array
+
+    def _explain_texts(self, X: Any, error: Exception, counts: Any) -> None:
+        """Say which columns are no numbers, if that is why the estimator fails."""
+        columns = not_numbers(X) if is_frame(X) else []
+        if columns:
+            raise ValueError(
+                f"{self.stream_of(counts, 0)} gives DataFrames, since {columns} hold no numbers, and "
+                f"{type(self.estimator).__name__} fails on them ({error}). Leave these columns out (features= of the function "
+                "that makes the pool), make numbers of them before, or train what takes DataFrames."
+            ) from error
 
     def stream_of(self, counts: Any, row: int) -> str:
         """Name the stream that a row of a batch comes from."""

@@ -1,11 +1,77 @@
-"""What every source must do, run on each by its own test module."""
+"""What every source must do, run on each by its own test module, and one small data set written for each of them."""
 
 import pickle
+import sqlite3
+from contextlib import closing
 
+import h5py
 import numpy as np
+import pandas as pd
+import zarr
 from sklearn.base import clone
+from sklearn.datasets import dump_svmlight_file
 
+import streamlearn
 from streamlearn import StochasticMux, StreamPool
+
+SIZES = [23, 40, 7]
+I = np.arange(sum(SIZES))  # noqa: E741
+X, Y = np.column_stack([I + 1.0, I * 0.5]), I % 3
+PARTS = np.split(I, np.cumsum(SIZES)[:-1])
+ALL = object()
+FILE_SOURCES = ["parquet", "csv", "npy", "npz", "hdf5", "zarr", "svmlight", "sql"]
+SUFFIXES = {"hdf5": "h5", "svmlight": "svm", "sql": "db"}
+
+
+def path_of(kind, directory, i=0):
+    """Path of a file of the data set; SQL has one for all."""
+    return directory / f"f{0 if kind == 'sql' else i}.{SUFFIXES.get(kind, kind)}"
+
+
+def write(kind, directory):
+    """Write ``X`` and ``Y`` as three files, or one database."""
+    for i, part in enumerate(PARTS):
+        path, x, y = path_of(kind, directory, i), X[part], Y[part]
+        frame = pd.DataFrame({"a": x[:, 0], "b": x[:, 1], "label": y})
+        if kind == "parquet":
+            frame.to_parquet(path, row_group_size=10, index=False)
+        elif kind == "csv":
+            frame.to_csv(path, index=False)
+        elif kind == "npy":
+            np.save(path, x)
+            np.save(directory / f"y{i}.npy", y)
+        elif kind == "npz":
+            np.savez(path, X=x, y=y)
+        elif kind == "hdf5":
+            with h5py.File(path, "w") as file:
+                file["X"], file["y"] = x, y
+        elif kind == "zarr":
+            group = zarr.open_group(path, mode="w")
+            group["X"], group["y"] = x, y
+        elif kind == "svmlight":
+            dump_svmlight_file(x, y, str(path), zero_based=False)
+        else:
+            with closing(sqlite3.connect(path)) as database:
+                frame.assign(part=i).to_sql("rows", database, index=False, if_exists="append")
+
+
+def make(kind, directory, paths=ALL, **options):
+    """Make a pool of all that was written, or of ``paths``, with the function of this kind."""
+    if paths is ALL:
+        paths = f"{directory}/f*.{SUFFIXES.get(kind, kind)}" if kind != "sql" else path_of(kind, directory)
+    if kind in ("parquet", "csv"):
+        return getattr(streamlearn, f"from_{kind}")(paths, **{"target": "label", **options})
+    if kind == "npy":
+        return streamlearn.from_npy(paths, **{"y": f"{directory}/y*.npy", **options})
+    if kind == "npz":
+        return streamlearn.from_npy(paths, **options)
+    if kind in ("hdf5", "zarr"):
+        return getattr(streamlearn, f"from_{kind}")(paths, **{"y": "y", **options})
+    if kind == "svmlight":
+        return streamlearn.from_svmlight(paths, **{"n_features": 2, **options})
+    return streamlearn.from_sql(
+        **{"query": "rows", "connection": paths, "target": "label", "partition": "part", **options}
+    )
 
 
 def drained(pool, seed=0, lam=16, n_active=3, mode="exhaustive", batch=7, limit=None):

@@ -15,7 +15,7 @@ LAYERS = [
     {"_labels", "_optional", "_random", "_rows", "_sklearn", "_span", "_state"},
     {"_streamer", "_visits", "_ahead", "_prefetch", "_files"},
     {"_policies", "_processes"},
-    {"_mux_iterator", "_arrays", "_batch", "_columns"},
+    {"_mux_iterator", "_arrays", "_batch", "_columns", "_lines"},
     {"_mux", "_blocks", "_alike"},
     {"_pool"},
     {"_sources"},

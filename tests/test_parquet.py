@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.linear_model import SGDClassifier
 from sklearn.model_selection import GridSearchCV, GroupKFold
 
+import streamlearn
 from streamlearn import StreamingEstimator, from_parquet
 from streamlearn._blocks import BlockStream
 from tests.sourcechecks import check_source, drained, in_order
@@ -194,6 +195,18 @@ def test_frames_train_what_takes_frames(tmp_path):
     assert model.score(from_parquet(tmp_path, target="label")) > 0.9
 
 
+@pytest.mark.parametrize("kind", ["parquet", "csv"])
+def test_texts_that_an_estimator_cannot_take_are_named(tmp_path, kind):
+    frame = pd.DataFrame({"x": [1.0, 2.0], "kind": ["u", "v"], "day": ["mo", "tu"], "label": [0, 1]})
+    getattr(frame, f"to_{kind}")(tmp_path / f"f.{kind}", index=False)
+    pool = getattr(streamlearn, f"from_{kind}")(tmp_path, target="label")
+    told = rf"stream 'f\.{kind}' at position 0 gives DataFrames, since \['kind', 'day'\] hold no numbers, and SGDClassifier fails"
+    with pytest.raises(ValueError, match=told) as caught:
+        fit(pool)
+    assert "could not convert string to float" in str(caught.value)
+    assert "features=" in str(caught.value)
+
+
 def test_an_index_of_pandas_is_no_feature(tmp_path):
     pd.DataFrame({"x": [1.0, 2.0]}, index=[7, 9]).to_parquet(tmp_path / "t.parquet")
     assert from_parquet(tmp_path, target=None)[0]._column("X").tolist() == [[1.0], [2.0]]
@@ -222,9 +235,14 @@ def test_several_targets_and_weights(tmp_path):
         ({"distance": [1.0], "late": [1]}, {"target": "lote"}, "no column 'lote'. Did you mean 'late'[?]"),
         ({"distance": [1.0]}, {"features": ["distanse"]}, "Did you mean 'distance'[?]"),
         ({"distance": [1.0]}, {"group_by": "distanse"}, "Did you mean 'distance'[?]"),
-        ({"x": [1.0]}, {"prefetch": -1}, "prefetch must be"),
-        ({"x": [1.0]}, {"window": 0}, "window"),
-        ({"x": [1.0]}, {"shuffle": "yes"}, "shuffle must be a bool"),
+        ({"distance": [1.0]}, {"filters": [("distanse", ">", 1)]}, "filters: .*Did you mean 'distance'[?]"),
+        ({"distance": [1.0]}, {"filters": [[("distanse", ">", 1)]]}, "filters: .*Did you mean 'distance'[?]"),
+        (
+            {"x": [1.0]},
+            {"filters": pc.field("y") > 1},
+            r"filters \(y > 1\) cannot be applied .*No match.*It has 'x' \(double\)",
+        ),
+        ({"x": [1.0]}, {"filters": pc.field("x") > "a"}, "cannot be applied .*double, string"),
     ],
 )
 def test_refused(tmp_path, columns, options, message):
@@ -280,6 +298,20 @@ def test_another_schema_is_named_before_training(directory, columns, message):
     pq.write_table(pa.table(columns), directory / "f2.parquet")
     with pytest.raises(ValueError, match=message):
         fit(from_parquet(directory, target="label"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"filters": [("more", ">", 3)]}, r"cannot be applied to .*f2.parquet'.*No match"),
+        ({"group_by": "more"}, r"f2.parquet' has no column 'more'"),
+    ],
+)
+def test_files_without_what_filters_and_groups_need_are_named(directory, options, message):
+    for i in range(2):
+        pq.write_table(table(5, more=[1] * 5), directory / f"f{i}.parquet")
+    with pytest.raises(ValueError, match=message):
+        fit(from_parquet(directory, target="label", features=["a", "b"], **options))
 
 
 def test_schemas_may_differ_in_what_is_not_used(directory):

@@ -28,6 +28,7 @@ WRONG = {
     "by": [2, "knid"],
     "n_streams": [0, 1.5, "2", 1000],
     "partition": [2, "prat", ["part", "part"]],
+    "key": [2, ["a"], "q"],
     "filters": [3, "a > 3", [("a", ">")], [("q", ">", 3)], [("a", ">", "x")], []],
     "delimiter": [";;", "", '"', "\n", None, 3],
     "column_types": [[("a", int)], {"q": None}],
@@ -77,8 +78,9 @@ def test_wrong_arguments_are_refused_at_the_call(kind, name, value, tmp_path):
 
     if kind == "huggingface" and name == "n_streams" and value == 1000:
         value = 3
+    others = {"partition": None} if kind == "sql" and name in ("key", "n_streams", "block_rows") else {}
     with pytest.raises((TypeError, ValueError)) as caught:
-        call(**{name: value})
+        call(**{name: value}, **others)
     names = value if isinstance(value, (list, tuple)) else [value]
     assert name in str(caught.value) or any(f"column {one!r}" in str(caught.value) for one in names)
     assert "object is not" not in str(caught.value).split("(")[0], "an error of Python's own"

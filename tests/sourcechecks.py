@@ -10,9 +10,11 @@ import pandas as pd
 import zarr
 from sklearn.base import clone
 from sklearn.datasets import dump_svmlight_file
+from sklearn.linear_model import SGDClassifier
+from sklearn.model_selection import GridSearchCV
 
 import streamlearn
-from streamlearn import StochasticMux, StreamPool
+from streamlearn import StochasticMux, StreamingEstimator, StreamPool
 
 SIZES = [23, 40, 7]
 I = np.arange(sum(SIZES))  # noqa: E741
@@ -98,7 +100,7 @@ def in_order(rows):
     return rows[np.lexsort(rows.T)]
 
 
-def check_source(make, X, y, names):
+def check_source(make, X, y, names, reads=True):
     """Check a pool against the rows that the library itself reads.
 
     Parameters
@@ -109,6 +111,8 @@ def check_source(make, X, y, names):
         All rows, in any order; ``y`` may be None.
     names : sequence of str
         Of the streams.
+    reads : bool, default=True
+        Whether blocks are read, and so the options are those of reading.
     """
     pool = make()
     assert isinstance(pool, StreamPool)
@@ -124,7 +128,8 @@ def check_source(make, X, y, names):
 
     # the same samples for the same seed and any number of threads; others for another seed or another pass
     first = drained(pool)
-    for other in (make(), make(prefetch=1), make(prefetch=2), make(cache_bytes=0), pickle.loads(pickle.dumps(pool))):
+    options = [{"prefetch": 1}, {"prefetch": 2}, {"cache_bytes": 0}] if reads else []
+    for other in (make(), *[make(**option) for option in options], pickle.loads(pickle.dumps(pool)), clone(pool)):
         for a, b in zip(first, drained(other), strict=True):
             np.testing.assert_array_equal(a, b)
     if len(X) > 20:
@@ -150,3 +155,32 @@ def check_source(make, X, y, names):
     if y is not None:
         np.testing.assert_array_equal(np.concatenate([batch["y"] for batch in lying]), stream._column("y"))
     assert stream._column("sample_weight") is None or "sample_weight" in lying[0]
+
+
+def check_items(make, X, y, prefetch):
+    """Check a pool of streams of batches: their order is their own, and they are pulled one by one."""
+
+    def read(pool, seed=0):
+        batches = list(StochasticMux(pool, 2, 3, mode="exhaustive", random_state=seed))
+        return np.concatenate([np.column_stack([batch["X"], batch["y"]]) for batch in batches])
+
+    pool = make()
+    first = read(pool)
+    np.testing.assert_array_equal(in_order(first), in_order(np.column_stack([X, y])))
+    others = [make(prefetch=1), make(prefetch=2)] if prefetch else []
+    for other in (make(), *others, pickle.loads(pickle.dumps(pool)), clone(pool)):
+        np.testing.assert_array_equal(read(other), first)
+    assert not np.array_equal(read(pool, seed=1), first)
+    for stream in pool:
+        assert clone(stream) is stream
+        assert len(list(stream)) == len(list(stream)) > 0
+
+
+def check_search(make, y):
+    """Search with two processes and with none: the same scores, of all rows that were held out."""
+    model = StreamingEstimator(SGDClassifier(), n_active=2, classes=np.unique(y), random_state=0)
+    searches = [GridSearchCV(model, {"lam": [2, None]}, cv=2, n_jobs=n_jobs).fit(make()) for n_jobs in (None, 2)]
+    for key in ("split0_test_score", "split1_test_score"):
+        np.testing.assert_array_equal(*[search.cv_results_[key] for search in searches])
+        assert np.isfinite(searches[0].cv_results_[key]).all()
+    assert searches[1].best_estimator_.n_samples_seen_ == len(y)

@@ -1,16 +1,107 @@
-"""Every function that makes a pool checks its arguments before it reads: the error names the parameter and the value."""
+"""What holds for every function that makes a pool.
+
+It gives each row once, whatever reads it, the same for a seed, also ahead, after a restart, a clone or a pickle, and in a search
+with two processes; and it checks its arguments before it reads: the error names the parameter and the value.
+"""
 
 import inspect
+from functools import partial
 
 import dask.array as da
+import dask.bag as db
+import dask.dataframe as dd
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 from datasets import Dataset
 
 import streamlearn
-from streamlearn import from_dask, from_dataframe, from_huggingface
-from tests.sourcechecks import FILE_SOURCES, make, write
+from streamlearn import Streamer, StreamPool, from_arrays, from_dask, from_dataframe, from_huggingface
+from tests.sourcechecks import (
+    FILE_SOURCES,
+    PARTS,
+    SIZES,
+    X,
+    Y,
+    check_items,
+    check_search,
+    check_source,
+    make,
+    write,
+)
+
+FRAME = {"a": X[:, 0], "b": X[:, 1], "label": Y, "part": np.repeat(["f0", "f1", "f2"], SIZES)}
+COLUMNS = {"target": "label", "features": ["a", "b"]}
+
+
+def batches(X, y):
+    for start in range(0, len(X), 5):
+        yield {"X": X[start : start + 5], "y": y[start : start + 5]}
+
+
+def generators(**options):
+    return StreamPool([Streamer(batches, X[part], Y[part]) for part in PARTS], **options)
+
+
+def dask_arrays(**options):
+    return from_dask(da.from_array(X, chunks=(SIZES, 2)), da.from_array(Y, chunks=(SIZES,)), **options)
+
+
+def dask_frame(**options):
+    return from_dask(dd.from_pandas(pd.DataFrame(FRAME), npartitions=3), **COLUMNS, **options)
+
+
+def dask_bag(**options):
+    rows = [{"X": row, "y": label} for row, label in zip(X, Y, strict=True)]
+    return from_dask(db.from_sequence(rows, npartitions=3), **options)
+
+
+def dataset(**options):
+    return from_huggingface(Dataset.from_dict(FRAME), **COLUMNS, **options)
+
+
+def iterable_dataset(**options):
+    rows = Dataset.from_dict(FRAME).to_iterable_dataset(num_shards=3)
+    return from_huggingface(rows, **COLUMNS, block_rows=5, **options)
+
+
+SAMPLES = {
+    "arrays": lambda: from_arrays(X, Y, by=FRAME["part"]),
+    "pandas": lambda: from_dataframe(pd.DataFrame(FRAME), **COLUMNS, by="part"),
+    "polars": lambda: from_dataframe(pl.DataFrame(FRAME), **COLUMNS, by="part"),
+    "dask arrays": dask_arrays,
+    "dask frame": dask_frame,
+    "dask bag": dask_bag,
+    "dataset by": partial(dataset, by="part"),
+    "dataset ranges": partial(dataset, n_streams=3, block_rows=8),
+}
+ITEMS = {"generators": generators, "iterable dataset": iterable_dataset}
+
+
+def pool_of(kind, directory):
+    """Return a function that makes the pool."""
+    if kind in FILE_SOURCES:
+        write(kind, directory)
+        return partial(make, kind, directory)
+    return {**SAMPLES, **ITEMS}[kind]
+
+
+@pytest.mark.parametrize("kind", [*FILE_SOURCES, *SAMPLES])
+def test_every_row_once_and_the_same_whatever_reads_it(kind, tmp_path):
+    made = pool_of(kind, tmp_path)
+    check_source(made, X, Y, made().names, reads=kind not in ("arrays", "pandas", "polars"))
+
+
+@pytest.mark.parametrize("kind", ITEMS)
+def test_every_item_once_and_the_same_whatever_reads_it(kind):
+    check_items(ITEMS[kind], X, Y, prefetch=kind == "generators")
+
+
+@pytest.mark.parametrize("kind", [*FILE_SOURCES, *SAMPLES, *ITEMS])
+def test_search_with_two_processes(kind, tmp_path):
+    check_search(pool_of(kind, tmp_path), Y)
+
 
 WRONG = {
     "window": [0, 1.5, "8", True],
@@ -39,28 +130,17 @@ WRONG = {
 }
 
 
-def dataframe(**options):
-    frame = pd.DataFrame({"a": [1.0, 2.0], "label": [0, 1], "kind": ["u", "v"]})
-    return from_dataframe(frame, **{"target": "label", "features": ["a"], **options})
-
-
-def huggingface(**options):
-    dataset = Dataset.from_dict({"a": [1.0, 2.0], "label": [0, 1], "kind": ["u", "v"]})
-    return from_huggingface(dataset, **{"target": "label", "features": ["a"], **options})
-
-
-def dask(**options):
-    return from_dask(da.ones((10, 2), chunks=(5, 2)), **options)
-
-
-OTHERS = {"dataframe": dataframe, "huggingface": huggingface, "dask": dask}
+OTHERS = {
+    "dataframe": lambda **options: from_dataframe(pd.DataFrame(FRAME), **{**COLUMNS, **options}),
+    "huggingface": lambda **options: from_huggingface(Dataset.from_dict(FRAME), **{**COLUMNS, **options}),
+    "dask": dask_arrays,
+}
 CASES = [
     (kind, name, value)
     for kind in [*FILE_SOURCES, *OTHERS]
     for name in inspect.signature(getattr(streamlearn, f"from_{kind.replace('npz', 'npy')}")).parameters
     for value in WRONG.get(name, [])
     if not (kind in ("npy", "npz", "hdf5", "zarr", "dask") and name in ("sample_weight", "target", "features"))
-    and not (kind == "dataframe" and (name, value) == ("n_streams", 1000))
 ]
 
 
@@ -76,8 +156,6 @@ def test_wrong_arguments_are_refused_at_the_call(kind, name, value, tmp_path):
         def call(**options):
             return make(kind, tmp_path, **options)
 
-    if kind == "huggingface" and name == "n_streams" and value == 1000:
-        value = 3
     others = {"partition": None} if kind == "sql" and name in ("key", "n_streams", "block_rows") else {}
     with pytest.raises((TypeError, ValueError)) as caught:
         call(**{name: value}, **others)

@@ -12,32 +12,16 @@ from ._blocks import CACHE_BYTES
 from ._files import as_paths, is_url, list_files, nearest, short_names
 from ._optional import require
 from ._pool import StreamPool
-from ._sources import (
-    RangeSource,
-    SameColumns,
-    bytes_per_row,
-    check_aligned,
-    check_options,
-    cut,
-    default_block_rows,
-    stream_pool,
-)
+from ._sources import Cutter, Piece, RangeSource, check_options, stream_pool
 
 
 class ChunkedSource(RangeSource):
     """Rows of arrays in a file that is open only while a block is read."""
 
-    def __init__(
-        self,
-        name: str,
-        rows: tuple[int, int],
-        block_rows: int,
-        file: tuple[Callable, str],
-        arrays: dict[str, str],
-        row_bytes: int,
-    ) -> None:
-        super().__init__(name, rows, block_rows, tuple(arrays), row_bytes)
-        self._open, self._path = file
+    def __init__(self, piece: Piece, opener: Callable, path: str, arrays: dict[str, str]) -> None:
+        super().__init__(piece)
+        self._open = opener
+        self._path = path
         self._arrays = arrays
 
     def read_rows(self, name: str, start: int, stop: int) -> np.ndarray:
@@ -223,20 +207,12 @@ def _pool(
         if not isinstance(name, str) and (part == "X" or name is not None):
             raise TypeError(f"{part} must be the name of an array{'' if part == 'X' else ' or None'}, got {name!r}.")
     named = {part: name for part, name in arrays.items() if name is not None}
-    same = SameColumns()
+    cutter = Cutter(group_by, block_rows)
     sources = []
     for name, path in zip(short_names(files), files, strict=True):
         with opener(path) as opened:
             found = {part: _array(opened, array, path) for part, array in named.items()}
-            shapes = {part: tuple(array.shape) for part, array in found.items()}
-            dtypes = {part: np.dtype(array.dtype) for part, array in found.items()}
-            chunks = found["X"].chunks or (1,)
-        n_rows = check_aligned(shapes, dtypes, repr(path))
-        same.check(shapes, repr(path))
-        row_bytes = bytes_per_row(shapes, dtypes)
-        size = block_rows or default_block_rows(row_bytes, int(chunks[0]))
-        sources += [
-            ChunkedSource(n, rows, size, (opener, path), named, row_bytes)
-            for n, rows in cut(name, n_rows, size, group_by)
-        ]
+            headers = {part: (tuple(array.shape), np.dtype(array.dtype)) for part, array in found.items()}
+            chunk = int((found["X"].chunks or (1,))[0])
+        sources += [ChunkedSource(piece, opener, path, named) for piece in cutter.cut(name, repr(path), headers, chunk)]
     return stream_pool(sources, options, repr(files))

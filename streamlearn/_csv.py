@@ -7,44 +7,32 @@ from typing import Any
 
 import numpy as np
 
-from ._blocks import CACHE_BYTES, BlockSource
+from ._blocks import CACHE_BYTES
 from ._columns import Columns
 from ._files import as_list, list_files, open_file, refuse_missing, short_names
 from ._lines import BLOCK_BYTES, Lines, whole_lines
 from ._optional import require
 from ._pool import StreamPool
-from ._sources import check_options, stream_pool
+from ._sources import TableSource, check_options, stream_pool
 
 _HEADER_BYTES = 2**16
 
 
-class CsvSource(BlockSource):
+class CsvSource(TableSource):
     """Blocks of lines of a CSV file."""
 
     def __init__(self, name: str, lines: Lines, header: list[str], columns: Columns, delimiter: str) -> None:
-        self.name = name
-        self.parts = columns.parts
-        self.row_bytes = columns.row_bytes
+        super().__init__(name, columns)
         self._lines = lines
         self._header = header
-        self._columns = columns
         self._delimiter = delimiter
 
     def rows(self) -> np.ndarray:
         return self._lines.counts
 
-    def read(self, block: int) -> dict[str, Any]:
-        return self._read(block, None)
-
-    def read_part(self, block: int, name: str) -> Any:
-        return self._read(block, name)[name]
-
-    def _read(self, block: int, part: str | None) -> dict[str, Any]:
-        names = self._columns.names_of(part)
-        table = _parse(
-            self._lines.read(block), self._header, self._delimiter, self._lines.path, names, self._columns.types
-        )
-        return self._columns.convert(table, part)
+    def table(self, block: int, names: list[str]) -> Any:
+        text = self._lines.read(block)
+        return _parse(text, self._header, self._delimiter, self._lines.path, names, self._columns.types)
 
     def where(self, block: int) -> str:
         return self._lines.where(block)

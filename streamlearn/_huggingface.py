@@ -13,7 +13,7 @@ from ._columns import Columns
 from ._files import refuse_missing
 from ._optional import require
 from ._pool import StreamPool
-from ._sources import RangeSource, check_options, stream_pool
+from ._sources import TableSource, check_options, stream_pool
 from ._streamer import Streamer
 from ._visits import check_count
 
@@ -21,23 +21,23 @@ _BLOCK_ROWS = 1024
 _LEAVE_OUT = "leave such rows out with dataset.filter"
 
 
-class HuggingFaceSource(RangeSource):
+class HuggingFaceSource(TableSource):
     """Rows of a dataset, which is Arrow underneath."""
 
     def __init__(self, name: str, dataset: Any, rows: tuple[int, int], block_rows: int, columns: Columns) -> None:
-        super().__init__(name, rows, block_rows, columns.parts, columns.row_bytes)
+        super().__init__(name, columns)
         self._dataset = dataset
-        self._columns = columns
+        self._edges = [*range(*rows, block_rows), rows[1]]
 
-    def read(self, block: int) -> dict[str, Any]:
-        return self._convert(int(self._edges[block]), int(self._edges[block + 1]), None)
+    def rows(self) -> np.ndarray:
+        return np.diff(self._edges)
 
-    def read_rows(self, name: str, start: int, stop: int) -> Any:
-        return self._convert(start, stop, name)[name]
+    def table(self, block: int, names: list[str]) -> Any:
+        rows = self._dataset.select_columns(names).with_format("arrow")
+        return rows[self._edges[block] : self._edges[block + 1]]
 
-    def _convert(self, start: int, stop: int, part: str | None) -> dict[str, Any]:
-        names = self._columns.names_of(part)
-        return self._columns.convert(self._dataset.select_columns(names).with_format("arrow")[start:stop], part)
+    def where(self, block: int) -> str:
+        return f"rows {self._edges[block]} to {self._edges[block + 1]} of the dataset"
 
 
 def _shard(dataset: Any, index: int, columns: Columns, batch_rows: int) -> Iterator[dict[str, Any]]:

@@ -11,16 +11,7 @@ from numpy.lib import format as npy_format
 from ._blocks import CACHE_BYTES
 from ._files import list_files, short_names
 from ._pool import StreamPool
-from ._sources import (
-    RangeSource,
-    SameColumns,
-    bytes_per_row,
-    check_aligned,
-    check_options,
-    cut,
-    default_block_rows,
-    stream_pool,
-)
+from ._sources import Cutter, Piece, RangeSource, check_options, stream_pool
 
 _PARTS = ("X", "y", "sample_weight")
 
@@ -28,10 +19,8 @@ _PARTS = ("X", "y", "sample_weight")
 class NpySource(RangeSource):
     """Rows of arrays that lie in .npy files, which are mapped for as long as a block is read, or in an .npz file."""
 
-    def __init__(
-        self, name: str, rows: tuple[int, int], block_rows: int, files: dict[str, str], row_bytes: int
-    ) -> None:
-        super().__init__(name, rows, block_rows, tuple(files), row_bytes)
+    def __init__(self, piece: Piece, files: dict[str, str]) -> None:
+        super().__init__(piece)
         self._files = files
 
     def read_rows(self, name: str, start: int, stop: int) -> np.ndarray:
@@ -106,21 +95,17 @@ def from_npy(
             paths[part] = list_files(given, (".npy",), what=part)
             if len(paths[part]) != len(paths["X"]):
                 raise ValueError(f"{part} has {len(paths[part])} files, but X has {len(paths['X'])}.")
-    same = SameColumns()
+    cutter = Cutter(group_by, block_rows)
     sources = []
     for i, name in enumerate(short_names(paths["X"])):
         files = {part: listed[i] for part, listed in paths.items()}
-        where = repr(files["X"])
-        headers = _npz_headers(files["X"]) if files["X"].endswith(".npz") else {p: _header(f) for p, f in files.items()}
-        shapes = {part: shape for part, (shape, _) in headers.items()}
-        dtypes = {part: dtype for part, (_, dtype) in headers.items()}
-        n_rows = check_aligned(shapes, dtypes, where)
-        same.check(shapes, where)
-        row_bytes = bytes_per_row(shapes, dtypes)
-        size = block_rows or default_block_rows(row_bytes)
-        if files["X"].endswith(".npz"):
-            size, files = max(n_rows, 1), dict.fromkeys(headers, files["X"])
-        sources += [NpySource(n, rows, size, files, row_bytes) for n, rows in cut(name, n_rows, size, group_by)]
+        path = files["X"]
+        if is_npz := path.endswith(".npz"):
+            headers = _npz_headers(path)
+            files = dict.fromkeys(headers, path)
+        else:
+            headers = {part: _header(file) for part, file in files.items()}
+        sources += [NpySource(piece, files) for piece in cutter.cut(name, repr(path), headers, whole=is_npz)]
     return stream_pool(sources, options, repr(X))
 
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from ._blocks import CACHE_BYTES, BlockSource
+from ._blocks import CACHE_BYTES
 from ._columns import Columns
 from ._files import is_url, list_files, partition_of, refuse_missing, short_names
 from ._optional import require
 from ._pool import StreamPool
-from ._sources import check_options, stream_pool
+from ._sources import TableSource, check_options, stream_pool
 
 _FOOTERS = 16
 _FEW_FILES = 128
@@ -164,7 +164,7 @@ class ParquetFiles:
         return table
 
 
-class ParquetSource(BlockSource):
+class ParquetSource(TableSource):
     """Row groups of files.
 
     Parameters
@@ -185,9 +185,7 @@ class ParquetSource(BlockSource):
         group: Any = None,
         counts: Any = None,
     ) -> None:
-        self.name = name
-        self.parts = files.columns.parts
-        self.row_bytes = files.columns.row_bytes
+        super().__init__(name, files.columns)
         self._files = files
         self._places = blocks
         self._group = group
@@ -205,17 +203,10 @@ class ParquetSource(BlockSource):
             self._places, self._counts = places, np.array(counts, np.int64)
         return self._counts
 
-    def read(self, block: int) -> dict[str, Any]:
-        return self._read(block, None)
-
-    def read_part(self, block: int, name: str) -> Any:
-        return self._read(block, name)[name]
-
-    def _read(self, block: int, part: str | None) -> dict[str, Any]:
+    def table(self, block: int, names: list[str]) -> Any:
         self.rows()
         file, row_group = self._places[block]
-        columns = self._files.columns
-        return columns.convert(self._files.read(file, row_group or 0, self._group, columns.names_of(part)), part)
+        return self._files.read(file, row_group or 0, self._group, names)
 
     def identity(self, block: int) -> Hashable:
         return None if self._group is None else (id(self._files), *self._places[block])
@@ -254,8 +245,9 @@ def from_parquet(
     sample_weight : str, optional
         Column of weights.
     group_by : "file", "row_group" or a column, default="file"
-        What a stream is. By the values of a column, each stream reads every row group that has rows of its value: files that
-        are partitioned or sorted by it are read once, others many times.
+        What a stream is: which unit of the files, or the rows of a value of a column (which is ``by`` where data is in memory).
+        By the values of a column, each stream reads every row group that has rows of its value: files that are partitioned or
+        sorted by it are read once, others many times.
     filters : list of tuples or pyarrow.compute.Expression, optional
         Which rows, as in :func:`pyarrow.parquet.read_table`. Row groups that cannot have any are not read.
     window : int, optional

@@ -12,12 +12,12 @@ from urllib.parse import quote
 
 import numpy as np
 
-from ._blocks import CACHE_BYTES, BlockSource
+from ._blocks import CACHE_BYTES
 from ._columns import Chosen
 from ._files import as_list, is_url, refuse_missing
 from ._optional import require
 from ._pool import StreamPool
-from ._sources import check_options, stream_pool
+from ._sources import TableSource, check_options, stream_pool
 
 _PROBE_ROWS = 256
 _BLOCK_ROWS = 8192
@@ -40,7 +40,6 @@ class Database:
         columns = "rowid AS rowid, *" if rowid else "*"
         self.query = f"SELECT {columns} FROM {_quoted(query)}" if query.isidentifier() else query.strip().rstrip(";")
         self.connection = connection
-        self.as_frame = False
 
     def _ask(self, statement: str, values: Sequence[Any] = (), names: bool = False) -> list[Any]:
         """Return the rows of a result, or the names of its columns."""
@@ -129,65 +128,63 @@ def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-class SqlSource(BlockSource):
+class SqlColumns(Chosen):
+    """How rows of a result become arrays."""
+
+    row_bytes = 0
+    is_frame = False
+
+    def convert(self, table: dict[str, tuple], part: str | None = None) -> dict[str, Any]:
+        """Return the parts of a table, or one of them."""
+        found: dict[str, Any] = {}
+        if part in (None, "X"):
+            found["X"] = self._frame(table) if self.is_frame else self._array(table)
+        if self.targets and part in (None, "y"):
+            columns = [table[name] for name in self.targets]
+            if any(value is None for column in columns for value in column):
+                raise ValueError(f"the target {self.targets} has nulls: leave such rows out in the query.")
+            found["y"] = np.array(columns).T if self.target_is_list else np.array(columns[0])
+        if self.weight and part in (None, "sample_weight"):
+            found["sample_weight"] = np.array(table[self.weight], np.float64)
+        return found
+
+    def _array(self, table: dict[str, tuple]) -> np.ndarray:
+        X = np.empty((len(table[self.features[0]]), len(self.features)))
+        for j, name in enumerate(self.features):
+            try:
+                X[:, j] = table[name]
+            except (TypeError, ValueError):
+                raise ValueError(
+                    f"column {name!r} holds values that are no numbers: convert them in the query with CAST, or leave it out."
+                ) from None
+        return X
+
+    def _frame(self, table: dict[str, tuple]) -> Any:
+        pandas = require("pandas", extra="parquet", purpose="a query with texts among its features")
+        return pandas.DataFrame({name: list(table[name]) for name in self.features})
+
+
+class SqlSource(TableSource):
     """Blocks of rows of a query, each given by conditions."""
 
-    def __init__(self, name: str, database: Database, chosen: Chosen, blocks: list[list[tuple]], rows: Any) -> None:
-        self.name = name
-        self.parts = chosen.parts
-        self.row_bytes = 8 * len(chosen.names)
+    def __init__(
+        self, name: str, database: Database, columns: SqlColumns, blocks: list[list[tuple]], rows: Any
+    ) -> None:
+        super().__init__(name, columns)
         self._database = database
-        self._chosen = chosen
         self._blocks = blocks
         self._rows = np.array(rows, np.int64)
 
     def rows(self) -> np.ndarray:
         return self._rows
 
-    def read(self, block: int) -> dict[str, Any]:
-        return self._read(block, self.parts)
-
-    def read_part(self, block: int, name: str) -> Any:
-        return self._read(block, (name,))[name]
-
-    def _read(self, block: int, parts: Sequence[str]) -> dict[str, Any]:
-        chosen = self._chosen
-        names = [name for part in parts for name in chosen.names_of(part)]
+    def table(self, block: int, names: list[str]) -> dict[str, tuple]:
         columns = list(zip(*self._database.rows(names, self._blocks[block]), strict=True)) or [()] * len(names)
-        found: dict[str, Any] = {}
-        for part in parts:
-            n = len(chosen.names_of(part))
-            mine, columns = columns[:n], columns[n:]
-            if part == "X":
-                found[part] = (_frame if self._database.as_frame else _floats)(mine, chosen.features)
-            elif part == "y":
-                if any(value is None for column in mine for value in column):
-                    raise ValueError(f"the target {chosen.targets} has nulls: leave such rows out in the query.")
-                found[part] = np.array(mine).T if chosen.target_is_list else np.array(mine[0])
-            else:
-                found[part] = np.array(mine[0], np.float64)
-        return found
+        return dict(zip(names, columns, strict=True))
 
     def where(self, block: int) -> str:
         terms = " and ".join(f"{name} {how} {value!r}" for name, how, value in self._blocks[block])
         return f"the rows where {terms}" if terms else "all rows"
-
-
-def _floats(columns: list[tuple], names: list[str]) -> np.ndarray:
-    X = np.empty((len(columns[0]), len(columns)))
-    for j, (name, column) in enumerate(zip(names, columns, strict=True)):
-        try:
-            X[:, j] = column
-        except (TypeError, ValueError):
-            raise ValueError(
-                f"column {name!r} holds values that are no numbers: convert them in the query with CAST, or leave it out."
-            ) from None
-    return X
-
-
-def _frame(columns: list[tuple], names: list[str]) -> Any:
-    pandas = require("pandas", extra="parquet", purpose="a query with texts among its features")
-    return pandas.DataFrame({name: list(column) for name, column in zip(names, columns, strict=True)})
 
 
 def from_sql(
@@ -295,10 +292,11 @@ def from_sql(
     key = "rowid" if by_rowid else key
     columns = [key] if key is not None else [] if partition is None else as_list(partition, "partition")
     refuse_missing(columns, there, "the query")
-    chosen = Chosen(there, target, features, sample_weight, "the query", tuple(columns))
+    chosen = SqlColumns(there, target, features, sample_weight, "the query", tuple(columns))
     probe = database.rows(chosen.features, (), _PROBE_ROWS)
     _refuse_dates(probe, chosen.features)
-    database.as_frame = any(isinstance(value, str) for row in probe for value in row)
+    chosen.is_frame = any(isinstance(value, str) for row in probe for value in row)
+    chosen.row_bytes = 8 * len(chosen.names)
     if key is not None:
         sources = _by_ranges(database, chosen, key, block_rows, n_streams or 1)
     else:
@@ -316,7 +314,9 @@ def from_sql(
     return stream_pool(sources, options, f"the query {query!r}")
 
 
-def _by_ranges(database: Database, chosen: Chosen, key: str, block_rows: int | None, n_streams: int) -> list[SqlSource]:
+def _by_ranges(
+    database: Database, chosen: SqlColumns, key: str, block_rows: int | None, n_streams: int
+) -> list[SqlSource]:
     firsts, edges = database.ranges(key, block_rows, n_streams)
     if not firsts:
         return []

@@ -62,7 +62,7 @@ def test_float32_is_kept_and_nothing_stays_open(directory):
     [
         ({"X": np.ones((3, 2)), "y": np.ones(4)}, "y has 4 rows, but X has 3"),
         ({"X": np.array(["2020-01-01"], "M8[D]")}, "X holds dates"),
-        ({"X": np.array([{}], object)}, "X holds Python objects"),
+        ({"X": np.array([{}], object)}, "X is of type object"),
         ({"X": np.array(1.0)}, "X is a scalar"),
     ],
 )

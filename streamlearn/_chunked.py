@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ._blocks import CACHE_BYTES
-from ._files import as_paths, is_url, list_files, nearest, short_names
+from ._files import as_paths, is_gone, is_url, list_files, nearest, short_names
 from ._optional import require
 from ._pool import StreamPool
 from ._sources import Cutter, Piece, RangeSource, check_options, stream_pool
@@ -25,14 +25,24 @@ class ChunkedSource(RangeSource):
         self._arrays = arrays
 
     def read_rows(self, name: str, start: int, stop: int) -> np.ndarray:
+        if not is_url(self._path) and not os.path.exists(self._path):
+            raise is_gone(self._path)
         with self._open(self._path) as opened:
-            return np.asarray(_array(opened, self._arrays[name], self._path)[start:stop])
+            array = _array(opened, self._arrays[name], self._path)
+            try:
+                return np.asarray(array[start:stop])
+            except (OSError, ValueError, RuntimeError, KeyError) as error:  # what codecs and libraries raise
+                raise ValueError(
+                    f"{self._path!r} is damaged or was cut short: {self._arrays[name]!r} cannot be read ({error}). "
+                    "Write it again."
+                ) from error
+
+    def where(self, block: int) -> str:
+        return f"{super().where(block)} of {self._path!r}"
 
 
 def _open_hdf5(path: str) -> Any:
     h5py = require("h5py", extra="hdf5", purpose="from_hdf5")
-    if not os.path.exists(path):
-        raise FileNotFoundError(f"{path!r} is gone: it was there when the pool was made.")
     try:
         return h5py.File(path, "r")
     except OSError as error:

@@ -79,12 +79,19 @@ def _local(path: str, suffixes: Sequence[str], directories: bool) -> list[str]:
     if glob.has_magic(path):
         found = [name for name in glob.glob(path, recursive=True) if directories or os.path.isfile(name)]
         return sorted(found) or _refuse_pattern(path)
-    near = (
-        nearest(os.path.basename(path), os.listdir(os.path.dirname(path) or "."))
-        if os.path.isdir(os.path.dirname(path) or ".")
-        else ""
-    )
-    raise FileNotFoundError(f"no such file or directory: {path!r}.{near}")
+    raise no_such_file(path)
+
+
+def no_such_file(path: str) -> FileNotFoundError:
+    """Return an error that offers the most similar name of the directory."""
+    directory, name = os.path.split(path)
+    near = nearest(name, os.listdir(directory or ".")) if os.path.isdir(directory or ".") else ""
+    return FileNotFoundError(f"no such file or directory: {path!r}.{near}")
+
+
+def is_gone(path: str) -> FileNotFoundError:
+    """Return an error for a file that was found before."""
+    return FileNotFoundError(f"{path!r} is gone: it was there when the pool was made.")
 
 
 def _remote(url: str, suffixes: Sequence[str], storage_options: dict[str, Any] | None) -> list[str]:

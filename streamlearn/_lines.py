@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ._files import open_file
+from ._files import is_gone, open_file
 
 BLOCK_BYTES = 2**21
 _LONGEST_LINE = 2**26
@@ -94,7 +94,7 @@ class Lines:
         try:
             return open_file(self.path, self._options)
         except FileNotFoundError as error:
-            raise FileNotFoundError(f"{self.path!r} is gone: it was there when the pool was made.") from error
+            raise is_gone(self.path) from error
 
     def _scan(self) -> tuple[np.ndarray, np.ndarray]:
         """Read through the file once, at the first call."""
@@ -104,6 +104,8 @@ class Lines:
                 for text, _, full in self._read(self._block_bytes):
                     edges.append(edges[-1] + len(text))
                     counts.append(int(full.sum()))
+                if not (self._start or any(counts)):
+                    raise ValueError(f"{self.path!r} is empty: it has no line to learn from. Leave it out of paths.")
                 self._found = np.array(edges, np.int64), np.array(counts, np.int64)
             return self._found
 
@@ -121,8 +123,8 @@ class Lines:
             start = int(ends[line - 1]) if line else 0
             number = n_before + text[:start].count(b"\n") + 1
             raise ValueError(
-                f"{self.path!r}, line {number}: it has {n_fields[line]} fields, but the file has {self._n_fields} columns: "
-                f"{text[start : min(int(ends[line]), start + 80)].decode(errors='replace').rstrip()!r}. Mend the line, or check "
+                f"{self.path!r}, line {number} has fields: {n_fields[line]}, but the file has columns: {self._n_fields}. It is "
+                f"{text[start : min(int(ends[line]), start + 80)].decode(errors='replace').rstrip()!r}: mend it, or check "
                 "delimiter."
             )
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
+import zlib
 from typing import Any
 
 import numpy as np
 from numpy.lib import format as npy_format
 
 from ._blocks import CACHE_BYTES
-from ._files import list_files, short_names
+from ._files import is_gone, list_files, short_names
 from ._pool import StreamPool
 from ._sources import Cutter, Piece, RangeSource, check_options, stream_pool
 
@@ -25,10 +27,20 @@ class NpySource(RangeSource):
 
     def read_rows(self, name: str, start: int, stop: int) -> np.ndarray:
         path = self._files[name]
-        if path.endswith(".npz"):
-            with np.load(path) as arrays:
-                return arrays[name][start:stop]
-        return np.array(np.load(path, mmap_mode="r")[start:stop])
+        try:
+            if path.endswith(".npz"):
+                with np.load(path) as arrays:
+                    return arrays[name][start:stop]
+            return np.array(np.load(path, mmap_mode="r")[start:stop])
+        except FileNotFoundError as error:
+            raise is_gone(path) from error
+        except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+            raise ValueError(
+                f"{path!r} cannot be read any more: {error}. It has changed since the pool was made."
+            ) from error
+
+    def where(self, block: int) -> str:
+        return f"{super().where(block)} of {self._files['X']!r}"
 
 
 def from_npy(
@@ -114,10 +126,13 @@ def _header(path: str, file: Any = None) -> tuple[tuple[int, ...], np.dtype]:
     if file is None:
         with open(path, "rb") as opened:
             return _header(path, opened)
+    whole = not path.endswith(".npz")
     try:
         version = npy_format.read_magic(file)
         read = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
         shape, _, dtype = read(file)
+        if whole and os.path.getsize(path) < file.tell() + int(np.prod(shape)) * dtype.itemsize:
+            raise ValueError(f"it should hold an array of shape {shape} and type {dtype}")
     except ValueError as error:
         raise ValueError(
             f"{path!r} is no file of NumPy's, or was cut short ({error}). Write it again with numpy.save."

@@ -13,7 +13,7 @@ import numpy as np
 
 from ._blocks import CACHE_BYTES
 from ._columns import Columns
-from ._files import is_url, list_files, partition_of, refuse_missing, short_names
+from ._files import is_gone, is_url, list_files, partition_of, refuse_missing, short_names
 from ._optional import require
 from ._pool import StreamPool
 from ._sources import TableSource, check_options, stream_pool
@@ -70,7 +70,7 @@ class ParquetFiles:
             filesystem, inner = self._filesystem(path)
             return pq.ParquetFile(inner, metadata=footer, filesystem=filesystem)
         except FileNotFoundError as error:
-            raise FileNotFoundError(f"{path!r} is gone: it was there when the pool was made.") from error
+            raise is_gone(path) from error
         except pa.ArrowInvalid as error:
             hint = "it is empty" if not is_url(path) and not os.path.getsize(path) else "it may have been cut short"
             raise ValueError(

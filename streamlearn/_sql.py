@@ -14,7 +14,7 @@ import numpy as np
 
 from ._blocks import CACHE_BYTES
 from ._columns import Chosen
-from ._files import as_list, is_url, refuse_missing
+from ._files import as_list, is_gone, is_url, no_such_file, refuse_missing
 from ._optional import require
 from ._pool import StreamPool
 from ._sources import TableSource, check_options, stream_pool
@@ -75,8 +75,8 @@ class Database:
             with connection:
                 yield execute, sqlalchemy.exc.SQLAlchemyError
             return
-        if not os.path.exists(self.connection):
-            raise FileNotFoundError(f"no such database: {self.connection!r}.")
+        if not os.path.isfile(self.connection):
+            raise is_gone(self.connection)
         with closing(sqlite3.connect(f"file:{quote(self.connection)}?mode=ro", uri=True)) as opened:
             yield lambda statement, values: opened.execute(statement.replace(_VALUE, "?"), values), sqlite3.Error
 
@@ -287,6 +287,8 @@ def from_sql(
             f"n_streams={n_streams!r} and block_rows={block_rows!r} need a key: the column whose ranges the streams and blocks "
             "are, such as the primary key."
         )
+    if not is_url(path):
+        _check_file(path)
     database = Database(query, path, by_rowid)
     there = database.names()
     key = "rowid" if by_rowid else key
@@ -312,6 +314,20 @@ def from_sql(
             if n
         ]
     return stream_pool(sources, options, f"the query {query!r}")
+
+
+def _check_file(path: str) -> None:
+    """Refuse what is no SQLite file, or is shorter than it says: SQLite would read on as if nothing was missing."""
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"connection: {path!r} is a directory.") if os.path.isdir(path) else no_such_file(path)
+    with open(path, "rb") as file:
+        header = file.read(100)
+    if not header.startswith(b"SQLite format 3\0"):
+        raise ValueError(f"{path!r} is {'empty' if not header else 'no SQLite file'}: it must hold a database.")
+    page_bytes, n_pages = int.from_bytes(header[16:18]), int.from_bytes(header[28:32])
+    is_told = header[24:28] == header[92:96]  # old versions of SQLite do not tell the number of pages
+    if is_told and os.path.getsize(path) < n_pages * (65536 if page_bytes == 1 else page_bytes):
+        raise ValueError(f"{path!r} was cut short: it says that it has {n_pages} pages of {page_bytes} bytes.")
 
 
 def _by_ranges(

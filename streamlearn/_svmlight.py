@@ -81,7 +81,8 @@ def from_svmlight(
     FileNotFoundError
         If a file is missing, or a pattern matches nothing.
     ValueError
-        If a line cannot be read, or has an index beyond ``n_features``.
+        If a file is empty, before training; if a line cannot be read, or has an index beyond ``n_features``, when it is read.
+        (That a file was cut short cannot be told, since any beginning of one is a file.)
 
     See Also
     --------

@@ -83,7 +83,7 @@ def test_any_text_is_read_as_pyarrow_reads_it_or_refused(tmp_path_factory, body,
     except ValueError as error:
         found, told = None, str(error)
     if found is None:
-        assert ("fields, but the file has 2 columns" if whole is None else "no row") in told or "never closed" in told
+        assert ("but the file has columns: 2" if whole is None else "no row") in told or "never closed" in told
     else:
         found = [[None if value != value else value for value in row] for row in found]
         assert found == list(map(list, zip(*whole.values(), strict=True)))
@@ -138,7 +138,7 @@ def test_columns_may_come_in_another_order(tmp_path):
         ("", r"t\.csv' is empty"),
         ("a,label\n", r"t\.csv' has column names, but no row"),
         ("a,lable\n1,0\n", r"t\.csv' has no column 'label'. Did you mean 'lable'"),
-        ("a,label\n1,0\n1,2,3\n", r"t\.csv', line 3: it has 3 fields, but the file has 2 columns"),
+        ("a,label\n1,0\n1,2,3\n", r"t\.csv', line 3 has fields: 3, but the file has columns: 2"),
     ],
 )
 def test_bad_files(tmp_path, text, message):
@@ -157,7 +157,7 @@ def test_another_header_is_named_before_training(directory):
 def test_a_line_with_other_fields_is_named_before_training(directory, line):
     with open(directory / "f1.csv", "a") as file:
         file.write('"1\n",2,3\n\n' + line + "\n1,2,3\n")
-    wrong = rf"f1\.csv', line 45: it has {line.count(',') + 1} fields, but the file has 3 columns: '{line}'"
+    wrong = rf"f1\.csv', line 45 has fields: {line.count(',') + 1}, but the file has columns: 3. It is '{line}'"
     with pytest.raises(ValueError, match=wrong):
         from_csv(directory, target="label", block_bytes=100)[1]._n_samples  # noqa: B018
 

@@ -56,7 +56,7 @@ class StreamPool(Sequence):
     -----
     ``prefetch`` is for functions that keep Python itself busy: they decode, parse or augment. (Files that are read by the block
     have a ``prefetch`` of their own, of threads, which suffice there.) Each process is sent all streams of the pool once: instead
-    of large arrays, give them paths. An item is pickled and sent, which costs about 20 microseconds, and a millisecond for each
+    of large arrays, give them paths. An item is pickled and sent, which costs about 20 microseconds and two milliseconds for each
     megabyte; a process takes one to two seconds to start (as does each task of ``n_jobs=2``, which has processes of its own),
     and ends ten seconds after its last use, with the pool, or with the interpreter. So it pays where an item takes longer to
     make than to send. Streams that share a process wait for each other. At most two chunks of a visit wait, of up to 256 items

@@ -9,6 +9,7 @@ import numpy as np
 
 from ._batch import Batch
 from ._rows import is_frame
+from ._state import pack, unpack
 
 
 class Alike:
@@ -24,6 +25,22 @@ class Alike:
         self._joined = joined
         self._first: tuple | None = None
         self._first_where = ""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the form of the first item, as a JSON-able dict."""
+        if self._first is None:
+            return {"first": None, "where": ""}
+        row, targets, unweighted = self._first
+        kind = "columns" if isinstance(row, list) else "shape"
+        return {"first": [kind, pack(row), pack(targets), unweighted], "where": self._first_where}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back what :meth:`state_dict` gave."""
+        self._first, self._first_where = None, state["where"]
+        if state["first"] is not None:
+            kind, row, targets, unweighted = map(unpack, state["first"])
+            targets = None if targets is None else tuple(targets)
+            self._first = (row if kind == "columns" else tuple(row), targets, unweighted)
 
     def check(self, batch: Batch, where: Callable[[], str]) -> None:
         """Compare an item with the first one; ``where`` says where it comes from."""

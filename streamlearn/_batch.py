@@ -9,6 +9,7 @@ import numpy as np
 from scipy import sparse
 
 from ._rows import concat_rows, is_frame, is_series, n_rows, slice_rows
+from ._state import pack, unpack
 
 _KEYS = ("X", "y", "Y", "sample_weight")
 
@@ -157,6 +158,22 @@ class Joiner:
         self._columns: list[_Column | None] = []
         self._plain: tuple[np.ndarray, np.ndarray] | None = None
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return the rows that wait, as a JSON-able dict."""
+        columns = [None if column is None else pack(column.so_far(self._n)) for column in self._columns]
+        return {"size": self.size, "n": self._n, "counts": pack(self._counts), "columns": columns}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back what :meth:`state_dict` gave."""
+        self._begin()
+        self.size = state["size"]
+        counts = [(position, n) for position, n in unpack(state["counts"])]
+        if state["n"]:
+            pieces = [[] if column is None else unpack(column) for column in state["columns"]]
+            X, y, weight = (concat_rows(column) if len(column) else None for column in pieces)
+            self._keep(Batch(X, y, weight, state["n"]), counts[0][0])
+            self._counts = counts
+
     def keep_plain(self, item: Any, position: int) -> bool:
         """Keep an item as it came, at a third of the cost of reading it first; False: it must be read and fed.
 
@@ -267,6 +284,9 @@ class _Column:
                 return
             self._pieces, self.buffer = [buffer[:at]], None
         self._pieces.append(values.copy() if hasattr(values, "copy") else values)
+
+    def so_far(self, n: int) -> list[Any]:
+        return self._pieces if self.buffer is None else [self.buffer[:n]]
 
     def joined(self, n: int) -> Any:
         if self.buffer is not None:

@@ -322,6 +322,7 @@ class StreamingEstimator(InnerMethods, MetaEstimatorMixin, BaseEstimator):
             hooks=[] if watch is None else [watch],
         )
         run.go()
+        run.close()
         self.estimator_ = run.estimator
         self.n_passes_ = run.n_passes_seen
         self._note_blocks(run.blocks)

@@ -10,6 +10,8 @@ import numpy as np
 from sklearn import config_context
 from sklearn.base import is_classifier, is_outlier_detector, is_regressor
 
+from ._state import pack, unpack
+
 _TOLERANCE = 3e-3
 # the least for regressors: features of small scale go on improving by little for long
 _REGRESSION_TOLERANCE = 1e-4
@@ -44,6 +46,26 @@ class Progress:
         self._reference = self._lowest = math.inf
         self._bad = 0
         self._copy: Any = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the losses so far; the copy of the estimator is in :meth:`objects`."""
+        return {
+            "tol": self._tol,
+            "reference": pack(self._reference),
+            "lowest": pack(self._lowest),
+            "bad": self._bad,
+            "is_best": self.best_estimator is not None,
+        }
+
+    def objects(self) -> dict[str, Any]:
+        return {"lowest": self._copy}
+
+    def load_state_dict(self, state: dict[str, Any], objects: dict[str, Any]) -> None:
+        """Take back what :meth:`state_dict` and :meth:`objects` gave."""
+        self._tol, self._bad = state["tol"], state["bad"]
+        self._reference, self._lowest = unpack(state["reference"]), unpack(state["lowest"])
+        self._copy = objects["lowest"]
+        self.best_estimator = self._copy if state["is_best"] else None
 
     def stopped(self, estimator: Any, X: Any, y: Any, sample_weight: Any) -> bool:
         """Take the loss after a pass, and return whether training should stop; without a loss it never does."""

@@ -16,6 +16,7 @@ from ._fit_source import Source
 from ._mux import StochasticMux
 from ._progress import Progress
 from ._rows import row_bytes
+from ._state import check_state, pack
 from ._streamer import close
 from ._training import Batches, Trainer, warn_if_endless
 from ._visits import check_weights
@@ -38,6 +39,15 @@ class Hook(Protocol):
 
     def end(self, run: Run) -> None:
         """Take note that training has ended."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what it has taken note of, JSON-able."""
+
+    def objects(self) -> dict[str, Any]:
+        """Return estimators that belong to its state."""
+
+    def load_state_dict(self, state: dict[str, Any], objects: dict[str, Any]) -> None:
+        """Take back both; the estimator that is trained is among the objects."""
 
 
 class Run:
@@ -68,9 +78,13 @@ class Run:
         The stopping rule, if there is one.
     blocks : tuple (read, needed) or None
         Blocks of files that the passes which have ended read and needed.
+    ended : bool
+        Whether the samples are spent, or a rule has ended training.
     stopped : bool
-        Whether the budget is spent, or a rule has ended training.
+        Whether training has ended or has had ``max_batches``.
     """
+
+    _VERSION = 1
 
     def __init__(
         self,
@@ -90,7 +104,8 @@ class Run:
         self.iterator: Any = None
         self.batches: Batches | None = None
         self.blocks: tuple[int, int] | None = None
-        self.stopped = False
+        self.ended = self.stopped = False
+        self._n_before = 0  # samples at the beginning of the pass
         self.progress, self._most_passes = _passes(trainer.estimator, source, settings["mode"], n_passes)
         if not by_loss:
             self.progress = None
@@ -108,11 +123,94 @@ class Run:
             self._most_passes = 1
 
     def go(self) -> None:
-        """Train until a budget is spent."""
-        while not self.stopped and self.n_passes < self._most_passes:
-            self._pass()
-        for hook in self._hooks:
-            hook.end(self)
+        """Train until a budget is spent.
+
+        A pass that ``max_batches`` ends stays open, so that :meth:`state_dict` tells where it stands; :meth:`close` ends it.
+        """
+        self.stopped = self.ended or self.trainer.n_batches == self._max_batches
+        try:
+            while not self.stopped and (self.iterator is not None or self.n_passes < self._most_passes):
+                self._pass()
+            for hook in self._hooks:
+                hook.end(self)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """End the pass under way and close every open stream."""
+        if self.iterator is not None:
+            close(self.iterator)
+            self._note_blocks(self.iterator.blocks)
+            self.iterator = self.batches = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return where training stands between two batches, as a JSON-able dict of fixed shape.
+
+        The estimators are in :meth:`objects`.
+        """
+        return {
+            "kind": "run",
+            "version": self._VERSION,
+            "seed": self._seed,
+            "n_passes": self.n_passes,
+            "n_before": self._n_before,
+            "ended": self.ended,
+            "blocks": pack(self.blocks),
+            "trainer": self.trainer.state_dict(),
+            "iterator": None if self.iterator is None else self.iterator.state_dict(),
+            "batches": None if self.batches is None else self.batches.state_dict(),
+            "progress": None if self.progress is None else self.progress.state_dict(),
+            "hooks": [hook.state_dict() for hook in self._hooks],
+        }
+
+    def objects(self) -> dict[str, Any]:
+        """Return the estimators that belong to a state: the one that is trained, and copies of its best states."""
+        return {
+            "estimator": self.trainer.estimator,
+            "progress": None if self.progress is None else self.progress.objects(),
+            "hooks": [hook.objects() for hook in self._hooks],
+        }
+
+    def load_state_dict(self, state: dict[str, Any], objects: dict[str, Any], same_streams: bool = True) -> None:
+        """Go on where a state was saved, in a run that was made in the same way of the estimator in ``objects``.
+
+        Parameters
+        ----------
+        state : dict
+            From :meth:`state_dict`.
+        objects : dict
+            From :meth:`objects`, at the same time.
+        same_streams : bool, default=True
+            If False, the pass under way begins again, since streams have come or gone.
+
+        Raises
+        ------
+        ValueError
+            If the state belongs to something else.
+        """
+        parts = self.state_dict().keys() - {"kind", "version"}
+        check_state(state, "run", self._VERSION, parts)
+        if len(state["hooks"]) != len(self._hooks) or (state["progress"] is None) != (self.progress is None):
+            raise ValueError(
+                "state was saved of a run with other validation or stopping rules: resume with the same parameters."
+            )
+        self.close()
+        self._seed, self.n_passes, self.ended = state["seed"], state["n_passes"], state["ended"]
+        self.blocks = None if state["blocks"] is None else tuple(state["blocks"])
+        self.trainer.load_state_dict(state["trainer"])
+        if self.progress is not None:
+            self.progress.load_state_dict(state["progress"], objects["progress"])
+        for hook, saved, its_objects in zip(self._hooks, state["hooks"], objects["hooks"], strict=True):
+            hook.load_state_dict(saved, {**its_objects, "estimator": objects["estimator"]})
+        if state["iterator"] is None:
+            return
+        self.n_passes -= 1
+        self._begin_pass()
+        self._n_before = state["n_before"]
+        if same_streams:
+            self.iterator.load_state_dict(state["iterator"])
+            self.batches.load_state_dict(state["batches"])  # type: ignore[union-attr]
 
     @property
     def batches_of_a_pass(self) -> int | None:
@@ -133,30 +231,33 @@ class Run:
             return max(math.ceil(self.trainer.n_samples / n_samples), 1)
         return self.n_passes
 
-    def _pass(self) -> None:
-        trainer = self.trainer
-        n_before = trainer.n_samples
+    def _begin_pass(self) -> None:
+        self._n_before = self.trainer.n_samples
         self.iterator = self._mux._start(self._seed, (self.n_passes,))
         self.n_passes += 1
-        first = 1 if trainer.n_batches else self._first
+        first = 1 if self.trainer.n_batches else self._first
         self.batches = Batches(self.iterator, self._size, first, self._source.pool.names)
-        try:
-            # what hooks do between the calls is checked as usual
-            with nullcontext() if self._hooks else trainer.trusting(self.iterator):
-                for batch, counts in self.batches:
-                    self._train(batch, counts)
-                    if self.stopped:
-                        break
-        finally:
-            close(self.iterator)
-        self._note_blocks(self.iterator.blocks)
-        self.iterator = self.batches = None
-        if self.stopped:
+
+    def _pass(self) -> None:
+        trainer = self.trainer
+        if self.iterator is None:
+            self._begin_pass()
+        # what hooks do between the calls is checked as usual
+        with nullcontext() if self._hooks else trainer.trusting(self.iterator):
+            for batch, counts in self.batches:  # type: ignore[union-attr]
+                self._train(batch, counts)
+                if self.stopped:
+                    break
+        if self.stopped and not self.ended:
             return
-        if trainer.n_samples == n_before:  # nothing is left to come
-            self.stopped = True
+        self.close()
+        if self.ended:
+            return
+        if trainer.n_samples == self._n_before:  # nothing is left to come
+            self.ended = True
         elif self.progress is not None:
-            self.stopped = self.progress.stopped(trainer.estimator, *self._source.loss_arrays)
+            self.ended = self.progress.stopped(trainer.estimator, *self._source.loss_arrays)
+        self.stopped = self.ended
 
     def _train(self, batch: Batch, counts: Any) -> None:
         trainer = self.trainer
@@ -166,9 +267,10 @@ class Run:
         for hook in self._hooks:
             hook.before(self, batch, counts)
         trainer.train(batch, counts)
-        self.stopped = trainer.n_batches == self._max_batches or trainer.n_samples >= self._most_samples
+        self.ended = trainer.n_samples >= self._most_samples
         for hook in self._hooks:
-            self.stopped |= hook.after(self, batch, counts)
+            self.ended |= hook.after(self, batch, counts)
+        self.stopped = self.ended or trainer.n_batches == self._max_batches
         if self._max_batches is None and not self.stopped:
             text = warn_if_endless(trainer.n_batches)
             if text and self._source.n_samples is None:

@@ -16,6 +16,7 @@ from ._fit_source import as_pool, is_pool
 from ._outputs import answer, joined, pool_batches, stream_name
 from ._pool import StreamPool
 from ._rows import concat_rows
+from ._state import pack, unpack
 from ._streamer import check_max_batches
 
 _BOUND = "Pass stream_scorer(..., max_samples=...) as scoring"
@@ -192,6 +193,17 @@ class Answers:
         self._needs_y = needs_y
         self._first: list[int | None] = [None, None]  # positions of streams that give y, and of those that do not
         self.n = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what was collected, JSON-able."""
+        parts = (self._parts, self._ys, self._weights, self._first)
+        return {"n": self.n, "parts": [pack(part) for part in parts]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back what :meth:`state_dict` gave."""
+        self.n = state["n"]
+        self._parts, self._ys, weights, self._first = (unpack(part) for part in state["parts"])
+        self._weights = [(n, weight) for n, weight in weights]
 
     def add(self, position: int, batch: Batch) -> None:
         """Predict rows of the stream at a position."""

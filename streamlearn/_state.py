@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import base64
+import math
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
+from scipy import sparse
+
+from ._rows import is_frame
 
 _PACKED_FROM = 32  # numbers; shorter lists stay readable
 
@@ -17,10 +21,12 @@ def pack(value: Any) -> Any:
 
     Long lists of numbers and arrays become compressed text.
     """
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"float": repr(value)}
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, (np.integer, np.floating, np.bool_)):
-        return value.item()
+        return pack(value.item())
     if isinstance(value, np.ndarray):
         if value.dtype.hasobject:
             return {"objects": [pack(element) for element in value.ravel().tolist()], "shape": list(value.shape)}
@@ -36,6 +42,11 @@ def pack(value: Any) -> Any:
         if len(value) >= _PACKED_FROM and (kind := _common_type(value)) is not None:
             return {"list": pack(np.array(value, kind))}
         return [pack(element) for element in value]
+    if sparse.issparse(value):
+        value = value.tocsr()
+        return {"csr": [pack(part) for part in (value.data, value.indices, value.indptr)], "shape": list(value.shape)}
+    if is_frame(value):
+        return _pack_frame(value)
     if isinstance(value, Mapping):
         return {"dict": [pack(list(value)), pack(list(value.values()))]}
     raise TypeError(f"a {type(value).__name__} cannot be saved in a state: {value!r}.")
@@ -47,6 +58,8 @@ def unpack(packed: Any) -> Any:
         return [unpack(element) for element in packed]
     if not isinstance(packed, dict):
         return packed
+    if "float" in packed:
+        return float(packed["float"])
     if "data" in packed:
         data = zlib.decompress(base64.b64decode(packed["data"]))
         return np.frombuffer(data, packed["dtype"]).reshape(packed["shape"]).copy()
@@ -67,6 +80,10 @@ def unpack(packed: Any) -> Any:
         return set(unpack(packed["set"]))
     if "list" in packed:
         return unpack(packed["list"]).tolist()
+    if "csr" in packed:
+        return sparse.csr_matrix(tuple(unpack(packed["csr"])), shape=packed["shape"])
+    if "frame" in packed:
+        return _unpack_frame(packed)
     if "dict" in packed:
         keys, values = unpack(packed["dict"])
         return dict(zip(keys, values, strict=True))
@@ -82,6 +99,58 @@ def unpack_numbers(packed: Any) -> Any:
     if isinstance(packed, dict) and "data" not in packed:
         return {key: unpack_numbers(part) for key, part in packed.items()}
     return unpack(packed)
+
+
+def _pack_frame(frame: Any) -> dict[str, Any]:
+    """Pack a frame column by column, with its dtypes by name; categories of pandas in their order."""
+    library = type(frame).__module__.split(".")[0]
+    columns = []
+    for name in frame.columns:
+        values = frame[name]
+        categories = getattr(getattr(values, "cat", None), "categories", None) if library == "pandas" else None
+        columns.append(
+            {
+                "name": pack(name),
+                "dtype": str(values.dtype),
+                "values": pack(np.asarray(values) if categories is None else values.cat.codes.to_numpy()),
+                "categories": None if categories is None else pack(np.asarray(categories)),
+                "ordered": bool(getattr(getattr(values, "cat", None), "ordered", False))
+                if categories is not None
+                else False,
+            }
+        )
+    return {"frame": library, "columns": columns}
+
+
+def _unpack_frame(packed: dict[str, Any]) -> Any:
+    columns = [(unpack(column["name"]), unpack(column["values"]), column) for column in packed["columns"]]
+    if packed["frame"] == "pandas":
+        import pandas
+
+        made = {}
+        for name, values, column in columns:
+            if column["categories"] is not None:
+                kind = pandas.CategoricalDtype(unpack(column["categories"]), column["ordered"])
+                made[name] = pandas.Series(pandas.Categorical.from_codes(values, dtype=kind))
+            else:
+                made[name] = pandas.Series(values).astype(column["dtype"])
+        return pandas.DataFrame(made)
+    import polars
+
+    return polars.DataFrame(
+        {name: polars.Series(values).cast(_polars_type(column["dtype"])) for name, values, column in columns}
+    )
+
+
+def _polars_type(name: str) -> Any:
+    import polars
+
+    kind = getattr(polars, name, None)
+    if kind is None:
+        raise ValueError(
+            f"a polars column of type {name} cannot be restored from a state: cast it to a number or text before."
+        )
+    return kind
 
 
 def _common_type(values: Any) -> type | None:

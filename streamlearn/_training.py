@@ -17,6 +17,7 @@ from ._batch import Batch, Joiner, as_batch
 from ._labels import KnownLabels
 from ._rows import is_frame, not_numbers
 from ._sklearn import get_feature_names
+from ._state import pack, unpack
 
 _MAX_SILENT_BATCHES = 100_000
 
@@ -123,6 +124,23 @@ class Trainer:
         self.n_batches += 1
         if self._verbose:
             self._show()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what was counted and learned of the data, as a JSON-able dict; the estimator is not in it."""
+        return {
+            "n_batches": self.n_batches,
+            "n_samples": self.n_samples,
+            "counts": pack(self.counts),
+            "dtype": None if self.dtype is None else self.dtype.str,
+            "feature_names": pack(self.feature_names),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back what :meth:`state_dict` gave."""
+        self.n_batches, self.n_samples = state["n_batches"], state["n_samples"]
+        self.counts = unpack(state["counts"])
+        self.dtype = None if state["dtype"] is None else np.dtype(state["dtype"])
+        self.feature_names = unpack(state["feature_names"])
 
     def _count(self, counts: Any) -> None:
         if isinstance(counts, np.ndarray):
@@ -260,6 +278,21 @@ class Batches:
         self._first = first
         self._names = names
         self._alike = Alike(size is not None)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the rows that wait, as a JSON-able dict; the iterator is not in it."""
+        ready = [[pack([batch.X, batch.y, batch.sample_weight]), batch.n, pack(counts)] for batch, counts in self.ready]
+        parts = {"joiner": self.joiner.state_dict(), "alike": self._alike.state_dict()}
+        return {"n_items": self.n_items, "ready": ready, **parts}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back what :meth:`state_dict` gave."""
+        self.n_items = state["n_items"]
+        self.joiner.load_state_dict(state["joiner"])
+        self._alike.load_state_dict(state["alike"])
+        for parts, n, counts in state["ready"]:
+            X, y, weight = unpack(parts)
+            self.ready.append((Batch(X, y, weight, n), [tuple(pair) for pair in unpack(counts)]))
 
     def __iter__(self) -> Iterator[tuple[Batch, Any]]:
         return self._taken() if getattr(self.iterator, "takes", False) else self._joined()

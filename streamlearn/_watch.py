@@ -17,6 +17,7 @@ from ._pool import StreamPool
 from ._progress import copied
 from ._run import Run
 from ._scoring import OwnScorer, StreamScorer, scorer_for
+from ._state import pack, unpack
 from ._streamer import Streamer, short_repr
 from ._training import Trainer
 
@@ -32,6 +33,12 @@ class Test(Protocol):
 
     def before(self, trainer: Trainer, batch: Batch, counts: Any) -> None:
         """Take note of a batch that will be trained next."""
+
+    def state_dict(self) -> Any:
+        """Return what was kept for the next score, JSON-able."""
+
+    def load_state_dict(self, state: Any, estimator: Any) -> None:
+        """Take back what ``state_dict`` gave."""
 
     def score(self, trainer: Trainer) -> tuple[Any, int]:
         """Return a score, and the number of rows that it is of; without rows there is none."""
@@ -57,6 +64,12 @@ class HeldOut:
         self._seed = seed
 
     def before(self, trainer: Trainer, batch: Batch, counts: Any) -> None:
+        pass
+
+    def state_dict(self) -> Any:
+        return None
+
+    def load_state_dict(self, state: Any, estimator: Any) -> None:
         pass
 
     def score(self, trainer: Trainer) -> tuple[Any, int]:
@@ -93,6 +106,15 @@ class Prequential:
         if self.answers is None:
             self.answers = self._scorer.answers(trainer.estimator, self._pool)
         self.answers.add(trainer.position_of(counts, 0), _as_trained(trainer, batch))
+
+    def state_dict(self) -> Any:
+        return None if self.answers is None else self.answers.state_dict()
+
+    def load_state_dict(self, state: Any, estimator: Any) -> None:
+        self.answers = None
+        if state is not None:
+            self.answers = self._scorer.answers(estimator, self._pool)
+            self.answers.load_state_dict(state)
 
     def score(self, trainer: Trainer) -> tuple[Any, int]:
         answers, self.answers = self.answers, None
@@ -154,6 +176,30 @@ class Watch:
         self._patience = n_iter_no_change
         self._tol = tol
         self._verbose = verbose
+        self._began = time.monotonic()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the history and where the stopping rule stands; the best estimator is in :meth:`objects`."""
+        return {
+            "history": pack(self.history),
+            "best_score": pack(self.best_score),
+            "n_waits": self.n_waits,
+            "seconds": self.seconds + time.monotonic() - self._began,
+            "counts": pack(self.counts),
+            "every": self.every,
+            "test": self.test.state_dict(),
+        }
+
+    def objects(self) -> dict[str, Any]:
+        return {"best": self.best_estimator}
+
+    def load_state_dict(self, state: dict[str, Any], objects: dict[str, Any]) -> None:
+        """Take back what :meth:`state_dict` and :meth:`objects` gave."""
+        self.history, self.best_score = unpack(state["history"]), unpack(state["best_score"])
+        self.n_waits, self.seconds, self.every = state["n_waits"], state["seconds"], state["every"]
+        self.counts = unpack(state["counts"])
+        self.test.load_state_dict(state["test"], objects["estimator"])
+        self.best_estimator = objects["best"]
         self._began = time.monotonic()
 
     def before(self, run: Run, batch: Batch, counts: Any) -> None:

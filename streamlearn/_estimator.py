@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import numbers
+import os
 from collections.abc import Iterable
+from contextlib import nullcontext
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,6 +16,8 @@ from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, proces
 from sklearn.utils.metaestimators import available_if
 
 from . import _inner
+from ._checkpoint import FORMATS, check_checkpoint, checkpoints_of, saved_for
+from ._checkpoint import go_on as continue_run
 from ._classes import scanned_stream
 from ._factory import cloned_factory
 from ._fit_source import is_pool, make_source, validated_arrays
@@ -105,6 +109,20 @@ class StreamingEstimator(InnerMethods, MetaEstimatorMixin, BaseEstimator):
         the training loss stops nothing then. None (default): ``validation`` is watched only.
     tol : float, default=1e-3
         The least improvement of the score that counts.
+    checkpoint : str or path, optional
+        A file that holds everything of a fit under way: estimator, position in the streams, random states, counts, history and
+        early stopping. It is replaced as a whole; the one before it is kept beside it, with ``.previous`` behind its name.
+    checkpoint_every : int, default=1000
+        Batches from one checkpoint to the next. Others are written at the end, and when an interrupt (Ctrl-C) ends training,
+        which waits for the end of a batch; a second interrupt does not wait.
+    checkpoint_format : {"skops", "pickle"}, default="skops"
+        How estimators are written: by skops, which is safe to read (extra ``checkpoint``), or by pickle, which takes any
+        estimator and may run any code when a file is read that was tampered with.
+    resume : bool or "allow-changes", default=False
+        Whether ``fit`` goes on from the checkpoint, if there is one, to the same model to the bit as without the interruption.
+        Streams that have come, gone or changed their length are refused, and so are other parameters, except ``max_batches``
+        and ``n_passes``: a finished fit goes on with a larger one. "allow-changes": streams may change; the pass under
+        way begins again.
     random_state : int, RandomState instance or None, default=None
         Seeds the mux, streams that take ``rng`` or ``random_state``, and whatever inside the estimator has a
         ``random_state`` of None.
@@ -218,6 +236,10 @@ class StreamingEstimator(InnerMethods, MetaEstimatorMixin, BaseEstimator):
         "validation_max_samples": [_COUNT, None],
         "n_iter_no_change": [_COUNT, None],
         "tol": [Interval(numbers.Real, 0, None, closed="left")],
+        "checkpoint": [str, os.PathLike, None],
+        "checkpoint_every": [_COUNT],
+        "checkpoint_format": [StrOptions(set(FORMATS))],
+        "resume": ["boolean", StrOptions({"allow-changes"})],
         "random_state": ["random_state"],
         "warm_start": ["boolean"],
         "verbose": ["verbose"],
@@ -244,6 +266,10 @@ class StreamingEstimator(InnerMethods, MetaEstimatorMixin, BaseEstimator):
         validation_max_samples: int | None = None,
         n_iter_no_change: int | None = None,
         tol: float = 1e-3,
+        checkpoint: Any = None,
+        checkpoint_every: int = 1000,
+        checkpoint_format: str = "skops",
+        resume: bool | str = False,
         random_state: Any = None,
         warm_start: bool = False,
         verbose: int = 0,
@@ -266,6 +292,10 @@ class StreamingEstimator(InnerMethods, MetaEstimatorMixin, BaseEstimator):
         self.validation_max_samples = validation_max_samples
         self.n_iter_no_change = n_iter_no_change
         self.tol = tol
+        self.checkpoint = checkpoint
+        self.checkpoint_every = checkpoint_every
+        self.checkpoint_format = checkpoint_format
+        self.resume = resume
         self.random_state = random_state
         self.warm_start = warm_start
         self.verbose = verbose
@@ -302,14 +332,18 @@ class StreamingEstimator(InnerMethods, MetaEstimatorMixin, BaseEstimator):
             for name in (*_ABOUT_FEATURES, *_ABOUT_TRAINING):  # a fit that fails must not look like one that did not
                 self.__dict__.pop(name, None)
         self.__dict__.pop("history_", None)
-        seed = self._seed()
+        saved = saved_for(self)
+        seed = self._seed() if saved is None else saved.seed
         source = make_source(self, X, y, sample_weight, classes, seed)
         settings = mux_settings(self, source)
-        if not go_on:
+        if saved is not None:
+            self.estimator_ = saved.objects["estimator"]
+        elif not go_on:
             self.estimator_ = _inner.cloned_and_seeded(self.estimator, mix(seed, 0))
         validated, names = source.arrays is not None, source.pool.names
         trainer = self._trainer(go_on, classes=source.classes, params=params, names=names, validated=validated)
         watch = watch_of(self, source.pool, source.held_out, mix(seed, 6))
+        checkpoints = checkpoints_of(self, seed, source.pool)
         run = Run(
             trainer,
             source,
@@ -319,9 +353,12 @@ class StreamingEstimator(InnerMethods, MetaEstimatorMixin, BaseEstimator):
             n_passes=self.n_passes,
             max_batches=self.max_batches,
             by_loss=self.n_iter_no_change is None,
-            hooks=[] if watch is None else [watch],
+            hooks=[hook for hook in (watch, checkpoints) if hook is not None],
         )
-        run.go()
+        if saved is not None:
+            continue_run(run, saved, source.pool, self.resume)
+        with nullcontext() if checkpoints is None else checkpoints.interruptible():
+            run.go()
         run.close()
         self.estimator_ = run.estimator
         self.n_passes_ = run.n_passes_seen
@@ -357,6 +394,7 @@ class StreamingEstimator(InnerMethods, MetaEstimatorMixin, BaseEstimator):
         self._validate_params()
         check_lam(self.lam, self.dist)
         check_validation(self)
+        check_checkpoint(self)
 
     def _routed(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
         if not routing_enabled():

@@ -40,13 +40,13 @@ class Hook(Protocol):
     def end(self, run: Run) -> None:
         """Take note that training has ended."""
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> Any:
         """Return what it has taken note of, JSON-able."""
 
     def objects(self) -> dict[str, Any]:
         """Return estimators that belong to its state."""
 
-    def load_state_dict(self, state: dict[str, Any], objects: dict[str, Any]) -> None:
+    def load_state_dict(self, state: Any, objects: dict[str, Any]) -> None:
         """Take back both; the estimator that is trained is among the objects."""
 
 
@@ -243,7 +243,8 @@ class Run:
         if self.iterator is None:
             self._begin_pass()
         # what hooks do between the calls is checked as usual
-        with nullcontext() if self._hooks else trainer.trusting(self.iterator):
+        checked = any(getattr(hook, "runs_user_code", True) for hook in self._hooks)
+        with nullcontext() if checked else trainer.trusting(self.iterator):
             for batch, counts in self.batches:  # type: ignore[union-attr]
                 self._train(batch, counts)
                 if self.stopped:

@@ -29,6 +29,7 @@ LAYERS = [
     {"_fit_source"},
     {"_scoring", "_run"},
     {"_methods", "_watch"},
+    {"_checkpoint"},
     {"_estimator"},
     {"__init__"},
     {"__main__"},
@@ -55,7 +56,8 @@ def test_imports_go_down(path):
 def test_import_brings_no_optional_package():
     code = (
         "import sys, sklearn.base; before = set(sys.modules); import streamlearn; "
-        "optional = {'pandas', 'polars', 'pyarrow', 'dask', 'datasets', 'matplotlib', 'h5py', 'zarr', 'sqlalchemy', 'fsspec'}; "
+        "optional = {'pandas', 'polars', 'pyarrow', 'dask', 'datasets', 'matplotlib', 'h5py', 'zarr', 'sqlalchemy', 'fsspec', "
+        "'skops'}; "
         "print(sorted(optional & (set(sys.modules) - before)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

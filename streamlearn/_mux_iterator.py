@@ -1,31 +1,25 @@
 """The loop of every mux: draw a slot, pull an item from the stream that it holds, replace the stream when its visit ends.
 
-Streams that can give many samples at once (``Streamer._joint_reader``) are planned ahead: the same slots and the same
-visits, worked out for a block of draws, and one read for all of it. Others are pulled one item at a time, when it is due.
+Streams that can give many samples at once (``Streamer._joint_reader``) are planned and read by the block
+(``_read_ahead``). Others are pulled one item at a time, when it is due.
 """
 
 from __future__ import annotations
 
-import heapq
-from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from ._ahead import Ahead
+from ._plan import Planner
 from ._policies import Policy
 from ._random import mix
+from ._read_ahead import Blocks, largest_block
 from ._state import check_same, check_state, pack, restore_iterator, save_iterator, unpack
 from ._streamer import Streamer, close
 
 _SLOTS_PULLED = 1024
-_FIRST_BLOCK = 512
-_BLOCK = 32768
-_BLOCKS_ALONE = 4
-_RACE_EVENTS = 512
-_BLOCK_BYTES = 2**23
 
 
 class MuxIterator:
@@ -61,9 +55,8 @@ class MuxIterator:
         self._names = names
         self._reader = reader
         n_slots = policy.n_slots
-        self._holder = [-1] * n_slots
-        self._left = [0] * n_slots
-        self._planned = [0] * n_slots
+        planner = self._planner = Planner(policy, 0 if reader is None else largest_block(reader))
+        self._holder, self._left, self._planned = planner.holder, planner.left, planner.planned
         self._iterators: list[Iterator | None] = [None] * n_slots
         self._nexts: list[Callable[[], Any]] = [_nothing] * n_slots
         self._opened = [(0, 0)] * n_slots  # number of the visit that opened the iterator, items given before this visit
@@ -73,20 +66,14 @@ class MuxIterator:
         self._slots: list[int] = []  # drawn for the next items, and how many of them are used up
         self._at = 0
         self._due = -1  # the slot that gave the last item, until its visit was looked after
-        self._largest_block = 0 if reader is None else max(min(_BLOCK, _BLOCK_BYTES // max(reader.row_bytes, 1)), 64)
-        self._block = min(_FIRST_BLOCK, self._largest_block)
-        alone = getattr(reader, "blocks_alone", _BLOCKS_ALONE)
-        self._planning, self._reading = Ahead("plan", alone), Ahead("read", alone)
-        self._chunk: Any = None  # the block that was read last
-        self._chunk_who = np.empty(0, np.int32)
-        self._chunk_at = 0
-        self._planned_from: deque[tuple[dict[str, Any], Any]] = (
-            deque()
-        )  # what was before each block that is not used up
+        self._blocks = None if reader is None else Blocks(planner, reader)
         if policy.filled:
             for slot in range(n_slots):
                 self._replace(slot, exhausted=False)
-        self._generator: Generator = self._samples() if self.takes else self._pull()
+        self._generator = self._run()
+
+    def _run(self) -> Generator:
+        return self._pull() if self._blocks is None else self._samples(self._blocks)
 
     def __iter__(self) -> MuxIterator:
         return self
@@ -136,9 +123,7 @@ class MuxIterator:
             self._close_streams()
 
     def _close_streams(self) -> None:
-        self._reading.close()  # it waits for the other
-        self._planning.close()
-        close(self._reader)
+        close(self._blocks)
         opened = [*self._iterators, *(iterator for iterator, _, _ in self._paused.values()), *self._shared.values()]
         self._iterators = [None] * len(self._iterators)
         self._paused, self._shared = {}, {}
@@ -155,18 +140,11 @@ class MuxIterator:
         """End the visit in a slot and begin another; False if the slot has died."""
         stream = self._holder[slot]
         if stream >= 0:
-            goes_on = self._policy.release(slot, stream, self._planned[slot] - self._left[slot], exhausted)
-            self._holder[slot] = -1
+            goes_on = self._planner.end(slot, exhausted)
             if not self.takes:
                 self._put_away(slot, stream, goes_on, exhausted)
-        if slot not in self._policy.alive:
+        if not self._planner.begin(slot):
             return False
-        visit = self._policy.activate(slot)
-        if visit is None:
-            self._policy.bury(slot)
-            return False
-        self._holder[slot], n = visit
-        self._planned[slot] = self._left[slot] = n
         if not self.takes:
             self._nexts[slot] = partial(self._first, slot)
         return True
@@ -243,11 +221,7 @@ class MuxIterator:
         """
         if not self.takes:
             self._refuse_running_generators()
-        self._reading.settle()
-        self._planning.settle()
-        before, moves = self._snapshot(), []
-        if self._planned_from:  # blocks that are not used up are planned again from what was before them
-            before, moves = self._planned_from[0][0], [moved for _, moved in self._planned_from]
+        before, reader = (self._planner.snapshot(), None) if self._blocks is None else self._blocks.snapshot()
         slots = self._slots[self._at :]
         iterators: list[dict[str, Any] | None] = []
         for slot, iterator in enumerate(self._iterators):
@@ -263,8 +237,7 @@ class MuxIterator:
             "n_streams": self._n_streams,
             "takes": self.takes,
             "seed": self._seed,
-            "policy": self._policy.pack(before["policy"]),
-            **{name: pack(before[name]) for name in ("holder", "left", "planned", "block")},
+            **self._planner.pack(before),
             "visits": pack([list(self._visits), list(self._visits.values())]),
             "slots": pack(slots),
             "slot": self._slot,
@@ -275,8 +248,8 @@ class MuxIterator:
                 for stream, (iterator, visit, n_given) in self._paused.items()
             ],
             "shared": [[stream, {"visit": 0, **save_iterator(cursor, 0)}] for stream, cursor in self._shared.items()],
-            "reader": None if self._reader is None else self._reader.state_dict(moves),
-            "at": self._chunk_at,
+            "reader": reader,
+            "at": 0 if self._blocks is None else self._blocks.at,
             "position": self.position,
         }
 
@@ -292,9 +265,8 @@ class MuxIterator:
         check_same(state, "a mux", n_streams=self._n_streams, takes=self.takes)
         self._close_streams()
         self._seed = state["seed"]
-        self._policy.load_state_dict(state["policy"])
-        self._holder, self._left, self._planned = (unpack(state[name]) for name in ("holder", "left", "planned"))
-        self._block, self._slot, self._due = state["block"], state["slot"], state["due"]
+        self._planner.load_state_dict(state)
+        self._slot, self._due = state["slot"], state["due"]
         self._visits = dict(zip(*unpack(state["visits"]), strict=True))
         self._slots, self._at = unpack(state["slots"]), 0
         self.position = state["position"]
@@ -307,24 +279,9 @@ class MuxIterator:
                 iterator, visit, n_given = self._restored(stream, saved)
                 self._opened[slot] = visit, n_given - (self._planned[slot] - self._left[slot])
                 self._iterators[slot], self._nexts[slot] = iterator, iterator.__next__
-        self._planned_from.clear()
-        self._chunk, self._chunk_who, self._chunk_at = None, np.empty(0, np.int32), 0
-        self._generator = self._samples() if self.takes else self._pull()
-        if self._reader is not None:
-            self._reader.load_state_dict(state["reader"])
-            if state["at"] and not self._next_chunk():
-                raise ValueError("the streams end before the place where the state was saved: their data has changed.")
-            self._chunk_at = state["at"]
-
-    def _snapshot(self) -> dict[str, Any]:
-        """Return copies of what a plan changes, except the cursors of the reader."""
-        return {
-            "policy": self._policy.snapshot(),
-            "holder": self._holder.copy(),
-            "left": self._left.copy(),
-            "planned": self._planned.copy(),
-            "block": self._block,
-        }
+        if self._blocks is not None:
+            self._blocks.load_state_dict(state["reader"], state["at"])
+        self._generator = self._run()
 
     def _refuse_running_generators(self) -> None:
         for stream in self._streams if isinstance(self._streams, dict) else range(len(self._streams)):
@@ -339,217 +296,20 @@ class MuxIterator:
         name = f"stream {stream if self._names is None else self._names[stream]!r}"
         return restore_iterator(lambda: self._open(stream, visit), saved, name), visit, n_given
 
-    # -- read ahead by the block --------------------------------------------------------------------------------------
+    # -- read by the block --------------------------------------------------------------------------------------------
 
     def take(self, n: int) -> tuple[dict[str, Any], np.ndarray] | None:
         """Return the next ``n`` samples, fewer at the end, as a batch and the positions of the streams that gave them.
 
         None when the mux has ended. A batch is a view of a block, unless it spans several.
         """
-        start, stop = self._chunk_at, self._chunk_at + n
-        who = self._chunk_who[start:stop]
-        if len(who) == n:
-            self._chunk_at = stop
-            return self._reader.slice(self._chunk, start, stop), who
-        batches, whos = [], []
-        missing = n
-        while True:
-            start = self._chunk_at
-            stop = self._chunk_at = min(start + missing, len(self._chunk_who))
-            if stop > start:
-                batches.append(self._reader.slice(self._chunk, start, stop))
-                whos.append(self._chunk_who[start:stop])
-                missing -= stop - start
-            if not missing or not self._next_chunk():
-                break
-        if len(batches) > 1:
-            return self._reader.join(batches), np.concatenate(whos)
-        return (batches[0], whos[0]) if batches else None
+        assert self._blocks is not None
+        return self._blocks.take(n)
 
-    def _samples(self) -> Generator:
-        reader = self._reader
-        while self._chunk_at < len(self._chunk_who) or self._next_chunk():
-            at = self._chunk_at
-            self._chunk_at = at + 1
-            self.position = int(self._chunk_who[at])
-            yield reader.sample(reader.slice(self._chunk, at, at + 1))
-
-    def _next_chunk(self) -> bool:
-        """Read the next block, now that the last one is used up; False if there is none."""
-        if (block := self._reading.next(self._read)) is None:
-            return False
-        if self._chunk is not None:
-            self._planned_from.popleft()
-        self._chunk, self._chunk_who = block
-        self._chunk_at = 0
-        return True
-
-    def _read(self) -> tuple[dict[str, Any], np.ndarray] | None:
-        """Read the block that was planned."""
-        located = self._planning.next(self._locate)
-        return None if located is None else (self._reader.gather(located[0]), located[1])
-
-    def _locate(self) -> tuple[Any, np.ndarray] | None:
-        """Plan a block, and return where its samples lie and the positions of their streams."""
-        before = self._snapshot()
-        plan = self._plan()
-        if plan is None:
-            return None
-        located = self._reader.locate(*plan)
-        self._planned_from.append((before, self._reader.moved))
-        return located
-
-    def _plan(self) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-        """Plan the next draws; None when the mux has ended.
-
-        Returns
-        -------
-        order : ndarray of shape (n_draws,)
-            Places of the draws in time, slot after slot.
-        streams, lengths : ndarrays of shape (n_runs,)
-            Runs of draws, in the same order, that one stream gives: parts of visits.
-        """
-        policy = self._policy
-        while True:
-            size, self._block = self._block, min(2 * self._block, self._largest_block)  # a short fit plans little
-            if policy.by_weight:
-                return self._plan_race(size)
-            slots = policy.slots(size)
-            if not slots.size:
-                return None
-            if policy.n_slots <= 2**15:
-                slots = slots.astype(np.int8 if policy.n_slots < 2**7 else np.int16)  # sorted by radix, much faster
-            order = np.argsort(slots, kind="stable")
-            if policy.assigns:
-                return self._plan_assigned(order, np.bincount(slots, minlength=policy.n_slots))
-            plan = self._plan_visits(slots, order)
-            if len(plan[0]):
-                return plan
-
-    def _plan_assigned(self, order: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Lay out all visits first, since their lengths do not depend on their streams, then give them streams."""
-        policy = self._policy
-        n_slots = len(counts)
-        left = np.array(self._left)[:, None]
-        counts = counts[:, None]
-        ends = left
-        while (short := int((counts - ends[:, -1:]).max())) >= 0:
-            n_visits = policy.visits_for(short + 1)
-            ends = np.hstack(
-                [ends, ends[:, -1:] + np.cumsum(policy.lengths(n_slots * n_visits).reshape(n_slots, -1), 1)]
-            )
-        starts = np.hstack([np.zeros((n_slots, 1), ends.dtype), ends[:, :-1]])
-        begun = starts <= counts  # the next visit begins when the last has given its last item
-        last = begun.sum(axis=1) - 1
-        lengths = (np.minimum(ends, counts) - starts)[begun]
-        streams = np.empty(begun.shape, np.int64)
-        streams[:, 0] = self._holder
-        fresh = begun.copy()
-        fresh[:, 0] = False
-        slot, _ = np.nonzero(fresh)
-        offsets = np.cumsum(counts) - counts[:, 0]
-        streams[fresh] = policy.assign(slot, order[offsets[slot] + starts[fresh] - 1])
-        everywhere = np.arange(n_slots)
-        self._holder = streams[everywhere, last].tolist()
-        self._left = (ends[everywhere, last] - counts[:, 0]).tolist()
-        return order, streams[begun], lengths
-
-    def _plan_race(self, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-        """Plan with slots drawn by the weight of what they hold: each gives items at the times of a Poisson process.
-
-        Of independent Poisson processes each next event is from one of them with probability proportional to its rate. They
-        have no memory, so that events drawn beyond the end of a block may be forgotten.
-        """
-        policy, holder, left = self._policy, self._holder, self._left
-        rng, rates = policy.rng, policy.rates
-        streams: list[int] = []
-        times: list[np.ndarray] = []
-        race: list[tuple[float, int, np.ndarray]] = []
-
-        def enter(slot: int, clock: float) -> None:
-            gaps = rng.standard_exponential(min(left[slot], _RACE_EVENTS))
-            events = clock + np.cumsum(gaps, out=gaps) / rates[holder[slot]]
-            heapq.heappush(race, (float(events[-1]), slot, events))
-
-        for slot in policy.alive:
-            enter(slot, 0.0)
-        n, clock = 0, 0.0
-        while race and n < size:
-            clock, slot, events = heapq.heappop(race)
-            streams.append(holder[slot])
-            times.append(events)
-            n += len(events)
-            left[slot] -= len(events)
-            if left[slot] or self._replace(slot, exhausted=False):
-                enter(slot, clock)
-        for _, slot, events in race:
-            events = events[: int(np.searchsorted(events, clock))]
-            streams.append(holder[slot])
-            times.append(events)
-            left[slot] -= len(events)
-        if not n:
-            return None
-        order = np.empty(sum(map(len, times)), np.intp)
-        order[np.argsort(np.concatenate(times), kind="stable")] = np.arange(len(order))
-        return order, np.array(streams), np.array([len(events) for events in times])
-
-    def _plan_visits(self, slots: np.ndarray, order: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Plan visit by visit, in the order in which visits end, since one end decides what the next may take."""
-        holder, left, planned = self._holder, self._left, self._planned
-        present, starts = np.unique(slots[order], return_index=True)
-        turns = dict(zip(present.tolist(), np.split(order, starts[1:]), strict=True))
-        used = dict.fromkeys(turns, 0)
-        runs: dict[int, tuple[list[int], list[int]]] = {slot: ([], []) for slot in turns}
-        turn_over = self._policy.turn_over
-        ends: list[tuple[int, int]] = []
-        for slot, turn in turns.items():
-            if holder[slot] < 0 and not self._replace(slot, exhausted=False):
-                continue
-            if left[slot] <= len(turn):
-                ends.append((turn.item(left[slot] - 1), slot))
-        heapq.heapify(ends)
-        heapreplace = heapq.heapreplace
-        while ends:
-            slot = ends[0][1]
-            stream, n = holder[slot], left[slot]
-            streams, lengths = runs[slot]
-            streams.append(stream)
-            lengths.append(n)
-            place = used[slot] = used[slot] + n
-            # what _replace does, without iterators to close: this loop runs once for each visit
-            visit = turn_over(slot, stream, planned[slot])
-            if visit is None:
-                self._policy.bury(slot)
-                holder[slot] = -1
-                heapq.heappop(ends)
-                continue
-            holder[slot], n = visit
-            planned[slot] = left[slot] = n
-            turn = turns[slot]
-            place += n - 1
-            if place < len(turn):
-                heapreplace(ends, (turn.item(place), slot))
-            else:
-                heapq.heappop(ends)
-        kept = []
-        for slot, turn in turns.items():
-            unfinished = len(turn) - used[slot]
-            if holder[slot] >= 0 and unfinished > 0:
-                runs[slot][0].append(holder[slot])
-                runs[slot][1].append(unfinished)
-                left[slot] -= unfinished
-                used[slot] += unfinished
-            kept.append(turn[: used[slot]])
-        order = np.concatenate(kept)
-        if len(order) < len(slots):  # draws of slots that died on the way
-            there = np.zeros(len(slots), bool)
-            there[order] = True
-            order = (np.cumsum(there) - 1)[order]
-        return (
-            order,
-            np.array([stream for run in runs.values() for stream in run[0]], np.int64),
-            np.array([length for run in runs.values() for length in run[1]], np.int64),
-        )
+    def _samples(self, blocks: Blocks) -> Generator:
+        while (sample := blocks.next_sample()) is not None:
+            item, self.position = sample
+            yield item
 
 
 def _nothing() -> Any:

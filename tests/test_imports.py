@@ -16,6 +16,8 @@ LAYERS = [
     {"_state"},
     {"_streamer", "_visits", "_ahead", "_prefetch", "_files"},
     {"_policies", "_processes"},
+    {"_plan"},
+    {"_read_ahead"},
     {"_mux_iterator", "_arrays", "_batch", "_columns", "_lines"},
     {"_mux", "_blocks", "_alike"},
     {"_pool"},

@@ -1,0 +1,241 @@
+"""What the slots of a mux hold, and plans of the next draws by the block.
+
+Every mux notes the visits in its slots here. One that pulls items ends and begins them one by one; one whose streams give many
+samples at once has a block of draws planned: the same slots and the same visits, worked out together.
+"""
+
+from __future__ import annotations
+
+import heapq
+from typing import Any
+
+import numpy as np
+
+from ._policies import Policy
+from ._state import pack, unpack
+
+_FIRST_BLOCK = 512
+_RACE_EVENTS = 512
+
+
+class Planner:
+    """The visits under way in the slots of a mux.
+
+    Parameters
+    ----------
+    policy : Policy
+    largest_block : int
+        The most draws that are planned at once; 0: none are.
+
+    Attributes
+    ----------
+    holder, left, planned : lists of length n_slots
+        For each slot the stream that it holds (-1: none), the items that its visit has left, and those that it had. They are
+        changed in place.
+    block : int
+        Draws of the next plan.
+    """
+
+    def __init__(self, policy: Policy, largest_block: int) -> None:
+        self.policy = policy
+        self.holder = [-1] * policy.n_slots
+        self.left = [0] * policy.n_slots
+        self.planned = [0] * policy.n_slots
+        self._largest_block = largest_block
+        self.block = min(_FIRST_BLOCK, largest_block)
+
+    def end(self, slot: int, exhausted: bool) -> bool:
+        """End the visit in a slot, and return whether its stream may go on later where it stopped."""
+        stream, self.holder[slot] = self.holder[slot], -1
+        return self.policy.release(slot, stream, self.planned[slot] - self.left[slot], exhausted)
+
+    def begin(self, slot: int) -> bool:
+        """Begin a visit in a free slot; False: the slot has died."""
+        if slot not in self.policy.alive:
+            return False
+        visit = self.policy.activate(slot)
+        if visit is None:
+            self.policy.bury(slot)
+            return False
+        self.holder[slot], n = visit
+        self.planned[slot] = self.left[slot] = n
+        return True
+
+    def _replace(self, slot: int) -> bool:
+        if self.holder[slot] >= 0:
+            self.end(slot, exhausted=False)
+        return self.begin(slot)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return copies of all that a plan changes, which :meth:`pack` makes a state of."""
+        return {
+            "policy": self.policy.snapshot(),
+            "holder": self.holder.copy(),
+            "left": self.left.copy(),
+            "planned": self.planned.copy(),
+            "block": self.block,
+        }
+
+    def pack(self, snapshot: dict[str, Any]) -> dict[str, Any]:
+        """Return a snapshot as a JSON-able dict."""
+        numbers = {name: pack(value) for name, value in snapshot.items() if name != "policy"}
+        return {"policy": self.policy.pack(snapshot["policy"]), **numbers}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back what :meth:`pack` gave, among other things."""
+        self.policy.load_state_dict(state["policy"])
+        for name in ("holder", "left", "planned"):
+            getattr(self, name)[:] = unpack(state[name])
+        self.block = state["block"]
+
+    def plan(self) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+        """Plan the next draws; None when the mux has ended.
+
+        Returns
+        -------
+        order : ndarray of shape (n_draws,)
+            Places of the draws in time, slot after slot.
+        streams, lengths : ndarrays of shape (n_runs,)
+            Runs of draws, in the same order, that one stream gives: parts of visits.
+        """
+        policy = self.policy
+        while True:
+            size, self.block = self.block, min(2 * self.block, self._largest_block)  # a short fit plans little
+            if policy.by_weight:
+                return self._plan_race(size)
+            slots = policy.slots(size)
+            if not slots.size:
+                return None
+            if policy.n_slots <= 2**15:
+                slots = slots.astype(np.int8 if policy.n_slots < 2**7 else np.int16)  # sorted by radix, much faster
+            order = np.argsort(slots, kind="stable")
+            if policy.assigns:
+                return self._plan_assigned(order, np.bincount(slots, minlength=policy.n_slots))
+            plan = self._plan_visits(slots, order)
+            if len(plan[0]):
+                return plan
+
+    def _plan_assigned(self, order: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Lay out all visits first, since their lengths do not depend on their streams, then give them streams."""
+        policy = self.policy
+        n_slots = len(counts)
+        left = np.array(self.left)[:, None]
+        counts = counts[:, None]
+        ends = left
+        while (short := int((counts - ends[:, -1:]).max())) >= 0:
+            n_visits = policy.visits_for(short + 1)
+            ends = np.hstack(
+                [ends, ends[:, -1:] + np.cumsum(policy.lengths(n_slots * n_visits).reshape(n_slots, -1), 1)]
+            )
+        starts = np.hstack([np.zeros((n_slots, 1), ends.dtype), ends[:, :-1]])
+        begun = starts <= counts  # the next visit begins when the last has given its last item
+        last = begun.sum(axis=1) - 1
+        lengths = (np.minimum(ends, counts) - starts)[begun]
+        streams = np.empty(begun.shape, np.int64)
+        streams[:, 0] = self.holder
+        fresh = begun.copy()
+        fresh[:, 0] = False
+        slot, _ = np.nonzero(fresh)
+        offsets = np.cumsum(counts) - counts[:, 0]
+        streams[fresh] = policy.assign(slot, order[offsets[slot] + starts[fresh] - 1])
+        everywhere = np.arange(n_slots)
+        self.holder[:] = streams[everywhere, last].tolist()
+        self.left[:] = (ends[everywhere, last] - counts[:, 0]).tolist()
+        return order, streams[begun], lengths
+
+    def _plan_race(self, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+        """Plan with slots drawn by the weight of what they hold: each gives items at the times of a Poisson process.
+
+        Of independent Poisson processes each next event is from one of them with probability proportional to its rate. They
+        have no memory, so that events drawn beyond the end of a block may be forgotten.
+        """
+        policy, holder, left = self.policy, self.holder, self.left
+        rng, rates = policy.rng, policy.rates
+        streams: list[int] = []
+        times: list[np.ndarray] = []
+        race: list[tuple[float, int, np.ndarray]] = []
+
+        def enter(slot: int, clock: float) -> None:
+            gaps = rng.standard_exponential(min(left[slot], _RACE_EVENTS))
+            events = clock + np.cumsum(gaps, out=gaps) / rates[holder[slot]]
+            heapq.heappush(race, (float(events[-1]), slot, events))
+
+        for slot in policy.alive:
+            enter(slot, 0.0)
+        n, clock = 0, 0.0
+        while race and n < size:
+            clock, slot, events = heapq.heappop(race)
+            streams.append(holder[slot])
+            times.append(events)
+            n += len(events)
+            left[slot] -= len(events)
+            if left[slot] or self._replace(slot):
+                enter(slot, clock)
+        for _, slot, events in race:
+            events = events[: int(np.searchsorted(events, clock))]
+            streams.append(holder[slot])
+            times.append(events)
+            left[slot] -= len(events)
+        if not n:
+            return None
+        order = np.empty(sum(map(len, times)), np.intp)
+        order[np.argsort(np.concatenate(times), kind="stable")] = np.arange(len(order))
+        return order, np.array(streams), np.array([len(events) for events in times])
+
+    def _plan_visits(self, slots: np.ndarray, order: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Plan visit by visit, in the order in which visits end, since one end decides what the next may take."""
+        holder, left, planned = self.holder, self.left, self.planned
+        present, starts = np.unique(slots[order], return_index=True)
+        turns = dict(zip(present.tolist(), np.split(order, starts[1:]), strict=True))
+        used = dict.fromkeys(turns, 0)
+        runs: dict[int, tuple[list[int], list[int]]] = {slot: ([], []) for slot in turns}
+        turn_over = self.policy.turn_over
+        ends: list[tuple[int, int]] = []
+        for slot, turn in turns.items():
+            if holder[slot] < 0 and not self._replace(slot):
+                continue
+            if left[slot] <= len(turn):
+                ends.append((turn.item(left[slot] - 1), slot))
+        heapq.heapify(ends)
+        heapreplace = heapq.heapreplace
+        while ends:
+            slot = ends[0][1]
+            stream, n = holder[slot], left[slot]
+            streams, lengths = runs[slot]
+            streams.append(stream)
+            lengths.append(n)
+            place = used[slot] = used[slot] + n
+            # what _replace does, in fewer steps: this loop runs once for each visit
+            visit = turn_over(slot, stream, planned[slot])
+            if visit is None:
+                self.policy.bury(slot)
+                holder[slot] = -1
+                heapq.heappop(ends)
+                continue
+            holder[slot], n = visit
+            planned[slot] = left[slot] = n
+            turn = turns[slot]
+            place += n - 1
+            if place < len(turn):
+                heapreplace(ends, (turn.item(place), slot))
+            else:
+                heapq.heappop(ends)
+        kept = []
+        for slot, turn in turns.items():
+            unfinished = len(turn) - used[slot]
+            if holder[slot] >= 0 and unfinished > 0:
+                runs[slot][0].append(holder[slot])
+                runs[slot][1].append(unfinished)
+                left[slot] -= unfinished
+                used[slot] += unfinished
+            kept.append(turn[: used[slot]])
+        order = np.concatenate(kept)
+        if len(order) < len(slots):  # draws of slots that died on the way
+            there = np.zeros(len(slots), bool)
+            there[order] = True
+            order = (np.cumsum(there) - 1)[order]
+        return (
+            order,
+            np.array([stream for run in runs.values() for stream in run[0]], np.int64),
+            np.array([length for run in runs.values() for length in run[1]], np.int64),
+        )

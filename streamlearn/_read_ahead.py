@@ -1,0 +1,128 @@
+"""Blocks of samples of a mux: planned, located and read, in threads while the last one is learned from."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+import numpy as np
+
+from ._ahead import Ahead
+from ._plan import Planner
+from ._streamer import close
+
+_BLOCK = 32768
+_BLOCKS_ALONE = 4
+_BLOCK_BYTES = 2**23
+
+
+def largest_block(reader: Any) -> int:
+    """Return the most samples of a block, so that it is not large in bytes."""
+    return max(min(_BLOCK, _BLOCK_BYTES // max(reader.row_bytes, 1)), 64)
+
+
+class Blocks:
+    """The samples that a mux gives, read block by block.
+
+    Parameters
+    ----------
+    planner : Planner
+    reader : Reader
+
+    Attributes
+    ----------
+    at : int
+        Samples of the block at hand that are used up.
+    """
+
+    def __init__(self, planner: Planner, reader: Any) -> None:
+        self._planner = planner
+        self._reader = reader
+        alone = getattr(reader, "blocks_alone", _BLOCKS_ALONE)
+        self._planning, self._reading = Ahead("plan", alone), Ahead("read", alone)
+        self._planned_from: deque[tuple[dict[str, Any], Any]] = deque()  # what was before each block not used up
+        self._forget()
+
+    def _forget(self) -> None:
+        self._chunk: Any = None  # the block that was read last
+        self._who = np.empty(0, np.int32)
+        self.at = 0
+        self._planned_from.clear()
+
+    def take(self, n: int) -> tuple[dict[str, Any], np.ndarray] | None:
+        """Return the next ``n`` samples, fewer at the end, and the positions of their streams; None: there are no more."""
+        start, stop = self.at, self.at + n
+        who = self._who[start:stop]
+        if len(who) == n:
+            self.at = stop
+            return self._reader.slice(self._chunk, start, stop), who
+        batches, whos = [], []
+        missing = n
+        while True:
+            start = self.at
+            stop = self.at = min(start + missing, len(self._who))
+            if stop > start:
+                batches.append(self._reader.slice(self._chunk, start, stop))
+                whos.append(self._who[start:stop])
+                missing -= stop - start
+            if not missing or not self._next():
+                break
+        if len(batches) > 1:
+            return self._reader.join(batches), np.concatenate(whos)
+        return (batches[0], whos[0]) if batches else None
+
+    def next_sample(self) -> tuple[Any, int] | None:
+        """Return the next sample and the position of its stream; None: there are no more."""
+        if self.at == len(self._who) and not self._next():
+            return None
+        at = self.at
+        self.at = at + 1
+        return self._reader.sample(self._reader.slice(self._chunk, at, at + 1)), int(self._who[at])
+
+    def _next(self) -> bool:
+        """Read the next block, now that the last one is used up; False if there is none."""
+        if (block := self._reading.next(self._read)) is None:
+            return False
+        if self._chunk is not None:
+            self._planned_from.popleft()
+        self._chunk, self._who = block
+        self.at = 0
+        return True
+
+    def _read(self) -> tuple[dict[str, Any], np.ndarray] | None:
+        """Read the block that was planned."""
+        located = self._planning.next(self._locate)
+        return None if located is None else (self._reader.gather(located[0]), located[1])
+
+    def _locate(self) -> tuple[Any, np.ndarray] | None:
+        """Plan a block, and return where its samples lie and the positions of their streams."""
+        before = self._planner.snapshot()
+        plan = self._planner.plan()
+        if plan is None:
+            return None
+        located = self._reader.locate(*plan)
+        self._planned_from.append((before, self._reader.moved))
+        return located
+
+    def close(self) -> None:
+        """Wait for what is under way, and forget what was read ahead."""
+        self._reading.close()  # it waits for the other
+        self._planning.close()
+        close(self._reader)
+
+    def snapshot(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return what was before the block at hand, of the planner as a snapshot and of the reader as a state."""
+        self._reading.settle()
+        self._planning.settle()
+        before, moves = self._planner.snapshot(), []
+        if self._planned_from:  # blocks that are not used up are planned again from what was before them
+            before, moves = self._planned_from[0][0], [moved for _, moved in self._planned_from]
+        return before, self._reader.state_dict(moves)
+
+    def load_state_dict(self, reader: dict[str, Any], at: int) -> None:
+        """Go on ``at`` a place in the block that comes next, once the planner is where it was."""
+        self._forget()
+        self._reader.load_state_dict(reader)
+        if at and not self._next():
+            raise ValueError("the streams end before the place where the state was saved: their data has changed.")
+        self.at = at

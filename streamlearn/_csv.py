@@ -126,8 +126,8 @@ def from_csv(
     ...     with open(path, "w") as file:
     ...         _ = file.write("distance,late\\n1.0,0\\n2.5,1\\n")
     ...     pool = from_csv(path, target="late", shuffle=False)
-    ...     pool, next(pool[0].generate())
-    (StreamPool(1 stream: 'trips.csv'), {'X': array([1.]), 'y': np.int64(0)})
+    ...     pool, next(pool[0].generate())["X"]
+    (StreamPool(1 stream: 'trips.csv'), array([1.]))
     """
     pa = require("pyarrow", extra="csv", purpose="from_csv")
     options = check_options(window, shuffle, prefetch, cache_bytes, block_bytes=block_bytes)

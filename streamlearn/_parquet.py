@@ -303,8 +303,8 @@ def from_parquet(
     ...         table = pyarrow.table({"distance": [1.0, 2.5, 4.0], "late": [0, 1, 1]})
     ...         pyarrow.parquet.write_table(table, os.path.join(directory, f"{day}.parquet"))
     ...     pool = from_parquet(directory, target="late", shuffle=False)
-    ...     pool, next(pool[0].generate())
-    (StreamPool(2 streams: 'monday.parquet', 'tuesday.parquet'), {'X': array([1.]), 'y': np.int64(0)})
+    ...     pool, next(pool[0].generate())["X"]
+    (StreamPool(2 streams: 'monday.parquet', 'tuesday.parquet'), array([1.]))
     """
     options = check_options(window, shuffle, prefetch, cache_bytes)
     files = ParquetFiles(list_files(paths, (".parquet", ".pq", ".parq"), storage_options), storage_options)

@@ -25,7 +25,8 @@ def made(request, tmp_path):
                 file["y"] = ys[-1]
         else:
             group = zarr.open_group(tmp_path / f"f{i}.zarr", mode="w")
-            group.create_array("in/X", data=Xs[-1], chunks=(5, 2))
+            make = group.create_array if hasattr(group, "create_array") else group.array  # zarr 3 and 2
+            make("in/X", data=Xs[-1], chunks=(5, 2))
             group["y"] = ys[-1]
     function, suffix = (from_hdf5, "h5") if request.param == "hdf5" else (from_zarr, "zarr")
     return function, tmp_path, suffix, np.concatenate(Xs), np.concatenate(ys)

@@ -13,6 +13,7 @@ from unittest import SkipTest
 
 import numpy as np
 import pytest
+import sklearn
 from scipy import sparse
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
 from sklearn.cluster import Birch, MiniBatchKMeans
@@ -191,6 +192,10 @@ def test_check_that_check_estimator_leaves_out(model, name):
         assert not hasattr(model.estimator, MORE_CHECKS[name])
 
 
+@pytest.mark.skipif(
+    tuple(map(int, sklearn.__version__.split(".")[:2])) < (1, 9),
+    reason="before scikit-learn 1.9 this check is made only of estimators with array API support",
+)
 def test_array_api_checks_in_a_process_with_scipy_array_api():
     code = f"""
 import runpy

@@ -343,24 +343,38 @@ class BlockReader(Reader):
 
     def _pin(self, stream: int, layout: _Layout, w: int, count: int) -> _Window:
         """Return a window of which ``count`` samples are due, and have it read."""
-        name = (stream, layout.number, w)
         with self._lock:
-            window = self._windows.get(name)
-            if window is None:
-                blocks = layout.order[layout.cuts[w] : layout.cuts[w + 1]].tolist()
-                size = int(layout.starts[w + 1] - layout.starts[w])
-                key = int(layout.keys[w]) if self._shuffled[stream] else None
-                window = self._windows[name] = _Window(self._streams[stream]._source, blocks, size, key)
+            window = self._window(stream, layout, w)
+            if not window.given:
                 self._count(window, layout.number)
             window.n_pins += 1
             window.given += count
             if window.given == window.size:
-                del self._windows[name]
+                del self._windows[stream, layout.number, w]
                 if layout.starts[-1] == layout.starts[w + 1]:
                     self._layouts.pop(stream, None)
-            if self._prefetcher is not None and window.columns is None and window.future is None:
-                window.future = self._prefetcher.submit(lambda: self._read(window))
+            if self._prefetcher is not None:
+                self._submit(window)
+                # the next one is due soon, where the cursor goes on; read now, it is there in time
+                if 2 * window.given >= window.size and w + 2 < len(layout.starts):
+                    self._submit(self._window(stream, layout, w + 1))
         return window
+
+    def _window(self, stream: int, layout: _Layout, w: int) -> _Window:
+        name = (stream, layout.number, w)
+        window = self._windows.get(name)
+        if window is None:
+            blocks = layout.order[layout.cuts[w] : layout.cuts[w + 1]].tolist()
+            size = int(layout.starts[w + 1] - layout.starts[w])
+            key = int(layout.keys[w]) if self._shuffled[stream] else None
+            window = self._windows[name] = _Window(self._streams[stream]._source, blocks, size, key)
+            if layout.number == self._passes[stream]:  # a pass that goes on from a state may begin within a window
+                window.given = max(int(self._places[stream] - layout.starts[w]), 0)
+        return window
+
+    def _submit(self, window: _Window) -> None:
+        if window.columns is None and window.future is None:
+            window.future = self._prefetcher.submit(lambda: self._read(window))  # type: ignore[union-attr]
 
     def _count(self, window: _Window, number: int) -> None:
         for block in window.blocks:

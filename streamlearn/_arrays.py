@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import itertools
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from ._streamer import Streamer, close
 
 _SAMPLES_AHEAD = 256
 Moved = tuple[np.ndarray, np.ndarray, np.ndarray]
+_ROWS_SEARCHED = 4096
 
 
 class Table:
@@ -51,6 +52,23 @@ class SampleStream(Streamer):
     def _in_order(self, n: int) -> Iterator[dict[str, Any]]:
         """Yield batches of at most ``n`` samples, in the order in which they lie."""
         raise NotImplementedError
+
+    def _where(self, row: int) -> str:
+        """Say where a row lies, of those in order, for errors."""
+        return f"row {row}"
+
+    def _find(self, wanted: Callable[[dict[str, Any]], bool]) -> tuple[str, dict[str, Any]] | None:
+        """Return where the first row lies that is wanted, and the row; ``wanted`` says it of a batch if it holds one."""
+        start = 0
+        for columns in self._in_order(_ROWS_SEARCHED):
+            n = n_rows(columns["X"])
+            if wanted(columns):
+                for i in range(n):
+                    row = {name: slice_rows(values, i, i + 1) for name, values in columns.items()}
+                    if wanted(row):
+                        return self._where(start + i), row
+            start += n
+        return None
 
     def _start(self, seed: int | None, visit: tuple[int, ...]) -> Iterator:
         return SampleIterator(self, fresh_seed() if seed is None else mix(seed, *visit), self._n_samples)
@@ -165,6 +183,10 @@ class ArrayStream(SampleStream):
         for start in range(0, self._n_samples, n):
             stop = min(start + n, self._n_samples)
             yield {name: slice_rows(values, start, stop) for name, values in columns.items()}
+
+    def _where(self, row: int) -> str:
+        rows = self._rows()
+        return f"row {rows.start + row if isinstance(rows, slice) else rows[row]} of the arrays"
 
     @classmethod
     def _joint_reader(cls, streams: Sequence[Streamer], seed: int) -> Any:

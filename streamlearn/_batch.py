@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from ._rows import concat_rows, is_frame, is_series, n_rows, slice_rows
+from ._rows import concat_rows, copy_rows, is_frame, is_series, limit_of, n_rows, slice_rows, sum_of_squares
 from ._state import pack, unpack
 
 _KEYS = ("X", "y", "Y", "sample_weight")
@@ -30,6 +30,10 @@ class Batch:
             return self
         y, weight = (None if part is None else slice_rows(part, start, stop) for part in (self.y, self.sample_weight))
         return Batch(slice_rows(self.X, start, stop), y, weight, stop - start)
+
+    def copy(self) -> Batch:
+        y, weight = (None if part is None else part.copy() for part in (self.y, self.sample_weight))
+        return Batch(copy_rows(self.X), y, weight, self.n)
 
 
 def as_batch(item: Any) -> Batch:
@@ -145,18 +149,25 @@ class Joiner:
         Rows of a joined batch; None: each batch as it comes.
     first : int, default=1
         The least number of rows of the first one.
+
+    Attributes
+    ----------
+    X_limit, y_limit : float or None
+        An item is kept as it came only if the sum of the squares of its float64 values is below; None: they are not looked at.
     """
 
     def __init__(self, size: int | None, first: int = 1) -> None:
         self._later = size
         self.size = (first if first > 1 else None) if size is None else max(size, first)
+        self.X_limit: float | None = None
+        self.y_limit: float | None = None
         self._begin()
 
     def _begin(self) -> None:
         self._n = 0
         self._counts: list[tuple[int, int]] = []
         self._columns: list[_Column | None] = []
-        self._plain: tuple[np.ndarray, np.ndarray] | None = None
+        self._plain: tuple[np.ndarray, np.ndarray, float | None, float | None] | None = None
 
     def state_dict(self) -> dict[str, Any]:
         """Return the rows that wait, as a JSON-able dict."""
@@ -183,7 +194,7 @@ class Joiner:
         if self._plain is None or type(item) is not dict or len(item) != 2:
             return False
         X, y = item.get("X"), item.get("y")
-        X_buffer, y_buffer = self._plain
+        X_buffer, y_buffer, X_limit, y_limit = self._plain
         if (
             type(X) is not np.ndarray
             or type(y) is not np.ndarray
@@ -196,6 +207,10 @@ class Joiner:
         start = self._n
         stop = start + n
         if stop >= len(X_buffer) or not n or y.shape != (n,) or width != X_buffer.shape[1]:
+            return False
+        if X_limit is not None and not sum_of_squares(X) < X_limit:
+            return False
+        if y_limit is not None and not sum_of_squares(y) < y_limit:
             return False
         self._n = stop
         X_buffer[start:stop] = X
@@ -234,6 +249,10 @@ class Joiner:
                 self._keep(rest, position)
         return done
 
+    def cuts(self, batch: Batch) -> bool:
+        """Whether rows of a batch will be given at different times."""
+        return self.size is not None and self._n + batch.n > self.size
+
     def flush(self) -> Sequence[tuple[Batch, list[tuple[int, int]]]]:
         """Return what is left, if anything."""
         if not self._n:
@@ -259,8 +278,9 @@ class Joiner:
         self._n = n + part.n
         self._counts.append((position, part.n))
         X, y, _ = (None if column is None else column.buffer for column in self._columns)
-        plain = X is not None and y is not None and X.ndim == 2 and y.ndim == 1 and self._columns[2] is None
-        self._plain = (X, y) if plain else None  # type: ignore[assignment]
+        self._plain = None
+        if X is not None and y is not None and X.ndim == 2 and y.ndim == 1 and self._columns[2] is None:
+            self._plain = X, y, limit_of(X.dtype, self.X_limit), limit_of(y.dtype, self.y_limit)
 
 
 class _Column:
@@ -283,7 +303,7 @@ class _Column:
                 buffer[at : at + n] = values
                 return
             self._pieces, self.buffer = [buffer[:at]], None
-        self._pieces.append(values.copy() if hasattr(values, "copy") else values)
+        self._pieces.append(copy_rows(values))
 
     def so_far(self, n: int) -> list[Any]:
         return self._pieces if self.buffer is None else [self.buffer[:n]]

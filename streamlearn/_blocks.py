@@ -137,6 +137,11 @@ class BlockStream(SampleStream):
             for start in range(0, size, n):
                 yield {name: slice_rows(values, start, min(start + n, size)) for name, values in columns.items()}
 
+    def _where(self, row: int) -> str:
+        rows = self._source.rows()
+        block = int(np.searchsorted(np.cumsum(rows), row, side="right"))
+        return f"row {row - int(rows[:block].sum())} of {self._source.where(block)}"
+
     @classmethod
     def _joint_reader(cls, streams: Sequence[Streamer], seed: int) -> Any:
         check_parts(list({stream._source.parts for stream in streams}))  # type: ignore[attr-defined]
@@ -265,6 +270,7 @@ class BlockReader(Reader):
         self._n_bytes = 0
         self._lock = threading.Lock()
         self._shared: dict[int, set[Hashable]] = {}  # per pass, blocks that several streams read
+        self._first: tuple[dict[str, Any], str] | None = None  # the first block's kinds of rows, and where it lies
         self.blocks_needed = self.blocks_read = 0
         self._warned = False
         self.row_bytes = max([_LEAST_ROW_BYTES, *{stream._source.row_bytes for stream in streams}])
@@ -391,10 +397,25 @@ class BlockReader(Reader):
                 self.blocks_needed += 1
 
     def _read(self, window: _Window) -> dict[str, Any]:
-        blocks = [read_block(window.source, block) for block in window.blocks]
+        blocks = [self._read_alike(window.source, block) for block in window.blocks]
         with self._lock:
             self.blocks_read += len(blocks)
         return {name: concat_rows([block[name] for block in blocks]) for name in self._parts}
+
+    def _read_alike(self, source: BlockSource, block: int) -> dict[str, Any]:
+        """Read a block that can be joined with those before it: what lies there may have changed since the pool was made."""
+        columns = read_block(source, block)
+        kinds = {name: _kind(columns[name]) for name in self._parts}
+        if self._first is None:
+            self._first = kinds, f"stream {source.name!r}, {source.where(block)}"
+        elif kinds != self._first[0]:
+            name = next(name for name in self._parts if kinds[name] != self._first[0][name])
+            with _Note(source, block):
+                raise ValueError(
+                    f"{name} has rows of {kinds[name]}, but of {self._first[0][name]} in {self._first[1]}: they cannot be mixed "
+                    "into one batch."
+                )
+        return columns
 
     def gather(self, where: Any) -> dict[str, Any]:
         back, parts = where
@@ -456,6 +477,15 @@ class BlockReader(Reader):
             UserWarning,
             stacklevel=2,
         )
+
+
+def _kind(values: Any) -> str:
+    """Say of what shape rows are, and whether they are numbers: only rows that are alike can be joined."""
+    if is_frame(values):
+        return f"a DataFrame with the columns {list(values.columns)}"
+    dtype = getattr(values, "dtype", None)
+    number = getattr(dtype, "kind", "O") in "fiub"
+    return f"shape {getattr(values, 'shape', (0,))[1:]} and {'numbers' if number else 'what is no number'}"
 
 
 def _size(values: Any) -> int:

@@ -478,7 +478,7 @@ class StreamingEstimator(InnerMethods, MetaEstimatorMixin, BaseEstimator):
         else:
             iterator = iter(stream)
         try:
-            for batch, _ in Batches(iterator, size, first):
+            for batch, _ in Batches(iterator, size, first, names, trainer.schema):
                 trainer.train(batch, [(0, batch.n)])
                 if trainer.n_batches == self.max_batches:
                     break

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import is_classifier, is_regressor
-from sklearn.utils import get_tags
+from sklearn.utils import check_array, get_tags
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
@@ -228,7 +228,7 @@ def validated_arrays(owner: Any, X: Any, y: Any, sample_weight: Any, reset: bool
     regressor = is_regressor(inner)
     options: dict[str, Any] = {
         "accept_sparse": "csr" if tags.input_tags.sparse else False,
-        "ensure_all_finite": not tags.input_tags.allow_nan,
+        "ensure_all_finite": "allow-nan" if tags.input_tags.allow_nan else True,
         "reset": reset,
     }
     if y is None:
@@ -240,6 +240,8 @@ def validated_arrays(owner: Any, X: Any, y: Any, sample_weight: Any, reset: bool
         X, y = validate_data(owner, X, y, multi_output=multi_output, y_numeric=regressor, **options)
         if is_classifier(inner):
             check_classification_targets(y)
+    if X.dtype == object:  # of lists with None among numbers, which scikit-learn leaves as they are
+        X = check_array(X, dtype=np.float64, ensure_all_finite=options["ensure_all_finite"], estimator=owner)
     if sample_weight is not None:
         sample_weight = check_sample_weight(sample_weight, X, ensure_non_negative=True)
         if not sample_weight.any():

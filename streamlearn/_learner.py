@@ -10,6 +10,7 @@ from sklearn.utils import get_tags
 
 from ._batch import as_batch
 from ._labels import KnownLabels
+from ._schema import check_weight
 from ._streamer import check_max_batches, close
 
 
@@ -100,7 +101,12 @@ class StreamLearner(MetaEstimatorMixin, BaseEstimator):
     def _train(self, item: Any, number: int, kwargs: dict[str, Any]) -> None:
         try:
             batch = as_batch(item)
-            weight = {} if batch.sample_weight is None else {"sample_weight": batch.sample_weight}
+            weight = {}
+            if batch.sample_weight is not None:
+                check_weight(
+                    batch.sample_weight
+                )  # some estimators would learn the contrary of what a negative one says
+                weight["sample_weight"] = batch.sample_weight
             arguments = (batch.X,) if batch.y is None else (batch.X, batch.y)
             known = self.__dict__.get("_known")
             if known is not None and batch.y is not None and (found := known.unknown(batch.y)) is not None:

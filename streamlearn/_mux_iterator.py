@@ -206,8 +206,16 @@ class MuxIterator:
 
     def _where(self, slot: int, item: int) -> str:
         stream = self._holder[slot]
-        name = "" if self._names is None else f" {self._names[stream]!r}"
-        return f"stream{name} at position {stream}, visit {self._visits.get(stream, 0)}, item {item} of the visit"
+        return f"{self.name_of(stream)}, visit {self._visits.get(stream, 0)}, item {item} of the visit"
+
+    def name_of(self, position: int) -> str:
+        """Say which stream is at a position of the pool."""
+        name = "" if self._names is None else f" {self._names[position]!r}"
+        return f"stream{name} at position {position}"
+
+    def stream_at(self, position: int) -> Streamer:
+        """Return the stream at a position of the pool."""
+        return self._streams[position]
 
     # -- saved and resumed --------------------------------------------------------------------------------------------
 

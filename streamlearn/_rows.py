@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from scipy import sparse
+
+_VALUES_AT_ONCE = 2**13  # for more, BLAS would wake up its threads
 
 
 def is_frame(values: Any) -> bool:
@@ -45,6 +48,27 @@ def slice_rows(values: Any, start: int, stop: int) -> Any:
     if hasattr(values, "iloc"):
         return values.iloc[start:stop]
     return values[start:stop]
+
+
+def copy_rows(values: Any) -> Any:
+    """Return a copy of the same kind."""
+    return values.copy() if hasattr(values, "copy") else values.clone()
+
+
+def sum_of_squares(values: np.ndarray) -> float:
+    """Return the sum of the squares of floats: the cheapest way to find out whether one of them is NaN or infinite."""
+    if values.size <= _VALUES_AT_ONCE:
+        return np.vdot(values, values)
+    flat = values.ravel()
+    parts = (flat[start : start + _VALUES_AT_ONCE] for start in range(0, len(flat), _VALUES_AT_ONCE))
+    return sum(float(np.vdot(part, part)) for part in parts)
+
+
+def limit_of(dtype: np.dtype, limit: float | None) -> float | None:
+    """Return what :func:`sum_of_squares` is to be below for values of this kind, None if they cannot reach it."""
+    if dtype.kind != "f" or limit is None:
+        return None
+    return limit if dtype.itemsize > 4 else math.inf  # which may be beyond what float32 can be compared with
 
 
 def concat_rows(parts: Sequence[Any]) -> Any:

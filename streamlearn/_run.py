@@ -236,7 +236,7 @@ class Run:
         self.iterator = self._mux._start(self._seed, (self.n_passes,))
         self.n_passes += 1
         first = 1 if self.trainer.n_batches else self._first
-        self.batches = Batches(self.iterator, self._size, first, self._source.pool.names)
+        self.batches = Batches(self.iterator, self._size, first, self._source.pool.names, self.trainer.schema)
 
     def _pass(self) -> None:
         trainer = self.trainer

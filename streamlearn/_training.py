@@ -12,14 +12,17 @@ from sklearn import config_context
 from sklearn.utils import get_tags
 
 from . import _inner
-from ._alike import Alike, refuse_other_columns
 from ._batch import Batch, Joiner, as_batch
 from ._labels import KnownLabels
 from ._rows import is_frame, not_numbers
+from ._schema import Schema, refuse_other_columns
 from ._sklearn import get_feature_names
 from ._state import pack, unpack
 
 _MAX_SILENT_BATCHES = 100_000
+_MAX_EMPTY_ITEMS = 100_000
+_MAX_SKIPPED_BATCHES = 10_000
+_LIST_ITERATOR: type = type(iter([]))
 
 
 class Trainer:
@@ -60,6 +63,7 @@ class Trainer:
         self.estimator = estimator
         self.n_batches = 0
         self.n_samples = 0
+        self._n_skipped = 0
         self.counts = np.zeros(max(len(names), 1), np.int64)
         self._classes = classes
         self._params = dict(params or {})
@@ -75,6 +79,9 @@ class Trainer:
         self.dtype = dtype
         self.feature_names = feature_names
         self._needs_y = get_tags(estimator).target_tags.required
+        self.schema = None
+        if not validated:
+            self.schema = Schema(estimator, self._weighted, feature_names, dtype, self._check_labels)
         self._may_trust = self._trusting = False
         self._trusted = ExitStack()
         self._began = self._shown = time.monotonic()
@@ -96,34 +103,43 @@ class Trainer:
                     "leave it out of the batches."
                 )
             params = {**params, "sample_weight": batch.sample_weight}
-        if self._known is not None and batch.y is not None and (found := self._known.unknown(batch.y)) is not None:
-            raise ValueError(
-                f"{self.stream_of(counts, found[0])} gave the label {found[1]!r}, which is not among classes={self._known}: "
-                "pass all labels as classes, or classes='scan'."
-            )
+        self._check_labels(batch.y, counts)
         self.n_samples += batch.n
         self._count(counts)
         if batch.sample_weight is not None and not batch.sample_weight.any():
-            return  # some estimators raise where no sample has weight
+            self._skip()  # some estimators raise where no sample has weight
+            return
         try:
-            if self.n_batches:
-                if self._may_trust and not self._trusting:
-                    self._trusted.enter_context(self._trust())
-                    self._trusting = True
-                with nullcontext() if self._trusting else self._trust():
-                    self.estimator.partial_fit(*arguments, **params)
-            else:
-                if self._classes is not None and not self._fitted:
-                    params = {**params, "classes": self._classes}
-                self.estimator.partial_fit(*arguments, **params)
+            self._partial_fit(arguments, params)
         except Exception as error:
             if not self.n_batches and isinstance(error, (TypeError, ValueError)):
                 self._explain_texts(X, error, counts)
             error.add_note(f"raised by partial_fit, batch {self.n_batches}, with rows of {self._streams_of(counts)}")
             raise
         self.n_batches += 1
+        self._n_skipped = 0
         if self._verbose:
             self._show()
+
+    def _partial_fit(self, arguments: tuple, params: dict[str, Any]) -> None:
+        if self.n_batches:
+            if self._may_trust and not self._trusting:
+                self._trusted.enter_context(self._trust())
+                self._trusting = True
+            with nullcontext() if self._trusting else self._trust():
+                self.estimator.partial_fit(*arguments, **params)
+        else:
+            if self._classes is not None and not self._fitted:
+                params = {**params, "classes": self._classes}
+            self.estimator.partial_fit(*arguments, **params)
+
+    def _skip(self) -> None:
+        """Take note of a batch without weight; streams of nothing else would be read for ever, since no batch counts."""
+        self._n_skipped += 1
+        if self._n_skipped > _MAX_SKIPPED_BATCHES:
+            raise ValueError(
+                f"sample_weight is zero for every sample of {self._n_skipped} batches in a row: there is nothing to train on."
+            )
 
     def state_dict(self) -> dict[str, Any]:
         """Return what was counted and learned of the data, as a JSON-able dict; the estimator is not in it."""
@@ -153,8 +169,9 @@ class Trainer:
                 self.counts[position] += n
 
     def _trust(self) -> AbstractContextManager:
-        """Switch off what the first call has checked, the parameters; data that was not validated before is still checked."""
-        return config_context(skip_parameter_validation=True, assume_finite=self._validated)
+        """Switch off what the first call has checked, the parameters, and what was looked at already, whether data is finite."""
+        finite = self._validated if self.schema is None else self.schema.all_finite
+        return config_context(skip_parameter_validation=True, assume_finite=finite)
 
     @contextmanager
     def trusting(self, iterator: Any) -> Iterator[None]:
@@ -207,6 +224,13 @@ class Trainer:
                 "that makes the pool), make numbers of them before, or train what takes DataFrames."
             ) from error
 
+    def _check_labels(self, y: np.ndarray | None, counts: Any) -> None:
+        if self._known is not None and y is not None and (found := self._known.unknown(y)) is not None:
+            raise ValueError(
+                f"{self.stream_of(counts, found[0])} gave the label {found[1]!r}, which is not among classes={self._known}: "
+                "pass all labels as classes, or classes='scan'."
+            )
+
     def stream_of(self, counts: Any, row: int) -> str:
         """Name the stream that a row of a batch comes from."""
         return self._stream_at(self.position_of(counts, row))
@@ -258,6 +282,8 @@ class Batches:
         Least number of rows of the first batch.
     names : sequence of str
         Of the streams, for errors.
+    schema : Schema, optional
+        Checks each item; None (default): nothing does.
 
     Attributes
     ----------
@@ -269,7 +295,9 @@ class Batches:
         Batches that are joined and were not given yet, the last one first.
     """
 
-    def __init__(self, iterator: Any, size: int | None, first: int = 1, names: Sequence[str] = ()) -> None:
+    def __init__(
+        self, iterator: Any, size: int | None, first: int = 1, names: Sequence[str] = (), schema: Schema | None = None
+    ) -> None:
         self.iterator = iterator
         self.n_items = 0
         self.joiner = Joiner(size, first)
@@ -277,19 +305,27 @@ class Batches:
         self._size = size
         self._first = first
         self._names = names
-        self._alike = Alike(size is not None)
+        self._columns: Any = None if schema is None else schema.feature_names
+        self._schema = schema
+        self._reused = not isinstance(iterator, _LIST_ITERATOR)
+        self._n_empty = 0
+        self._last_empty = -2
 
     def state_dict(self) -> dict[str, Any]:
         """Return the rows that wait, as a JSON-able dict; the iterator is not in it."""
         ready = [[pack([batch.X, batch.y, batch.sample_weight]), batch.n, pack(counts)] for batch, counts in self.ready]
-        parts = {"joiner": self.joiner.state_dict(), "alike": self._alike.state_dict()}
+        parts = {
+            "joiner": self.joiner.state_dict(),
+            "schema": None if self._schema is None else self._schema.state_dict(),
+        }
         return {"n_items": self.n_items, "ready": ready, **parts}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take back what :meth:`state_dict` gave."""
         self.n_items = state["n_items"]
         self.joiner.load_state_dict(state["joiner"])
-        self._alike.load_state_dict(state["alike"])
+        if self._schema is not None and state["schema"] is not None:
+            self._schema.load_state_dict(state["schema"])
         for parts, n, counts in state["ready"]:
             X, y, weight = unpack(parts)
             self.ready.append((Batch(X, y, weight, n), [tuple(pair) for pair in unpack(counts)]))
@@ -302,44 +338,92 @@ class Batches:
         n = max(self._size or 1, self._first)
         while (taken := take(n)) is not None:
             parts, who = taken
-            yield Batch(parts["X"], parts.get("y"), parts.get("sample_weight"), len(who)), who
+            batch = Batch(parts["X"], parts.get("y"), parts.get("sample_weight"), len(who))
+            if self._schema is not None and batch.n:
+                self._check_taken(self._schema, batch, who)
+            yield batch, who
             n = self._size or 1
 
     def _joined(self) -> Iterator[tuple[Batch, Any]]:
         iterator, ready = self.iterator, self.ready
         told = hasattr(iterator, "position")
-        while ready:
-            yield ready.pop()
         keep_plain = self.joiner.keep_plain
+        yield from self._given()
         for item in iterator:
             position = iterator.position if told else 0
             if keep_plain(item, position):
                 self.n_items += 1
                 continue
-            batch = self._read(item)
+            batch = self._read(item, position)
             self.n_items += 1
             if done := self.joiner.feed(batch, position):
                 ready.extend(reversed(done))
-                while ready:
-                    yield ready.pop()
+                yield from self._given()
         ready.extend(reversed(self.joiner.flush()))
-        while ready:
-            yield ready.pop()
+        yield from self._given()
 
-    def _read(self, item: Any) -> Batch:
+    def _given(self) -> Iterator[tuple[Batch, Any]]:
+        """Give what is ready, to keep: rows of one item may lie in its own arrays, which a generator may use again."""
+        ready = self.ready
+        while ready:
+            batch, counts = ready.pop()
+            yield batch.copy() if self._reused and len(counts) == 1 else batch, counts
+
+    def _read(self, item: Any, position: int) -> Batch:
         try:
             batch = as_batch(item)
-            self._alike.check(batch, self._where)
+            if type(batch.X) is not np.ndarray and is_frame(batch.X):
+                # joined with others, columns that differ would become missing values
+                self._columns = batch.X.columns if self._columns is None else self._columns
+                refuse_other_columns(batch.X.columns, self._columns)
+            if not batch.n:
+                self._count_empty()
+            elif self._schema is not None:
+                self._schema.check(batch, self._where)
+                if self.joiner.cuts(batch):  # else its labels are looked at with others, which costs less
+                    self._schema.check_labels(batch.y, [(position, batch.n)])
+                self.joiner.X_limit, self.joiner.y_limit = self._schema.X_limit, self._schema.y_limit
         except (TypeError, ValueError) as error:
             error.add_note(f"given by {self._where()}")
             raise
         return batch
 
     def _where(self) -> str:
-        """Say where the last item comes from."""
+        """Say which stream gave the last item."""
         if hasattr(self.iterator, "where"):
             return self.iterator.where()
-        return f"stream {self._names[0]!r}, item {self.n_items}" if len(self._names) else f"item {self.n_items}"
+        name = f" {self._names[0]!r}" if len(self._names) else ""
+        return f"stream{name}, item {self.n_items}"
+
+    def _count_empty(self) -> None:
+        """Refuse streams that give no row any more, and would do so for ever."""
+        gave_rows = self._last_empty != self.n_items - 1
+        self._last_empty = self.n_items
+        self._n_empty = 1 if gave_rows else self._n_empty + 1
+        if self._n_empty > _MAX_EMPTY_ITEMS:
+            raise ValueError(
+                f"{self._n_empty} items in a row have no sample: streams that give nothing would be read for ever. Let them end, "
+                "or give such items no longer."
+            )
+
+    def _check_taken(self, schema: Schema, batch: Batch, who: np.ndarray) -> None:
+        """Check samples that were taken together; of those that are refused, say where the first one lies."""
+        iterator = self.iterator
+        try:
+            schema.check(batch, lambda: iterator.name_of(int(who[0])))
+            return
+        except ValueError as error:
+            refused = error
+        bad = next((i for i in range(batch.n) if schema.suspicious(batch.rows(i, i + 1))), 0)
+        position = int(who[bad])
+        found = iterator.stream_at(position)._find(lambda columns: schema.suspicious(as_batch(columns)))
+        if found is not None:
+            try:
+                schema.check_values(as_batch(found[1]), found[0])
+            except ValueError as error:
+                refused = error
+        refused.add_note(f"given by {iterator.name_of(position)}")
+        raise refused
 
 
 def warn_if_endless(n_batches: int) -> str | None:

@@ -688,7 +688,7 @@ def test_prequential_streams_without_targets_are_named():
         yield X[20:40]
 
     pool = StreamPool([Streamer(half)], names=["half"])
-    with pytest.raises(ValueError, match=r"stream 'half' at position 0 does not give"):
+    with pytest.raises(ValueError, match=r"there is no y, but the first item, which was given by stream 'half'"):
         StreamingEstimator(GaussianNB(), validation="prequential", classes=[0, 1], batch_size=None).fit(pool)
 
 

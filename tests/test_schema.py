@@ -1,0 +1,684 @@
+"""Input that lies: each foolish thing, by each way in, is refused at the item, and nothing of the item is trained."""
+
+import datetime
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from scipy import sparse
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.cluster import Birch
+from sklearn.linear_model import Perceptron, SGDClassifier, SGDRegressor
+from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier
+from sklearn.naive_bayes import BernoulliNB, CategoricalNB, ComplementNB, GaussianNB, MultinomialNB
+from sklearn.neural_network import MLPClassifier
+from sklearn.preprocessing import StandardScaler
+
+from streamlearn import (
+    StochasticMux,
+    Streamer,
+    StreamingEstimator,
+    StreamLearner,
+    StreamPool,
+    from_arrays,
+    from_npy,
+)
+from streamlearn import _training as training
+from streamlearn._batch import as_batch
+from streamlearn._blocks import BlockSource, BlockStream
+from streamlearn._rows import sum_of_squares
+from streamlearn._schema import Schema
+
+RNG = np.random.default_rng(0)
+N = 6  # rows of an item
+
+
+class Keeping(ClassifierMixin, BaseEstimator):
+    """A classifier that takes anything without a word, and keeps what it was given."""
+
+    def partial_fit(self, X, y=None, classes=None, sample_weight=None):
+        self.n_features_in_ = X.shape[1]
+        self.classes_ = np.asarray(classes) if classes is not None else self.classes_
+        self.given_ = [*getattr(self, "given_", []), X]
+        return self
+
+    def predict(self, X):
+        return np.zeros(len(X))
+
+    def rows(self):
+        return [float(row[0]) for X in getattr(self, "given_", []) for row in np.asarray(X)]
+
+
+def item(number, **other):
+    """An honest item: its first feature tells its number."""
+    X = np.column_stack([np.full(N, float(number)), RNG.normal(size=(N, 2))])
+    return {"X": X, "y": np.arange(N) % 2, "sample_weight": np.ones(N), **other}
+
+
+BAD = 99.0  # what the first feature of an item that lies would be
+
+
+def lying(change):
+    """An item that lies in one part, or more."""
+    made = item(BAD)
+    changed = change(made["X"], made["y"], made["sample_weight"])
+    return {**made, **changed} if isinstance(changed, dict) else changed
+
+
+def with_value(array, value, place=-1):
+    array = array.astype(np.result_type(array, type(value)))
+    array[place] = value
+    return array
+
+
+# name: (what an item becomes, what the message says)
+LIES = {
+    "a NaN": (lambda X, y, w: {"X": with_value(X, np.nan, (4, 1))}, r"X has nan in row 4, feature 1, which Keeping"),
+    "an infinity": (lambda X, y, w: {"X": with_value(X, -np.inf, (4, 1))}, r"X has -inf in row 4, feature 1"),
+    "a NaN in float32": (lambda X, y, w: {"X": with_value(X, np.nan, (4, 1)).astype(np.float32)}, "X has nan in row 4"),
+    "a NaN in Fortran order": (
+        lambda X, y, w: {"X": np.asfortranarray(with_value(X, np.nan, (4, 1)))},
+        "row 4, feature 1",
+    ),
+    "a NaN in a list": (lambda X, y, w: {"X": with_value(X, np.nan, (4, 1)).tolist()}, "X has nan in row 4, feature 1"),
+    "a feature more": (lambda X, y, w: {"X": np.column_stack([X, X[:, 0]])}, "X has 4 features, but 3 features"),
+    "a feature fewer": (lambda X, y, w: {"X": X[:, :2]}, "X has 2 features, but 3 features"),
+    "one sample with a feature more": (
+        lambda X, y, w: {"X": np.append(X[0], 1), "y": 0, "sample_weight": 1.0},
+        "4 features",
+    ),
+    "three dimensions": (
+        lambda X, y, w: {"X": X[:, :, None]},
+        r"X has rows of shape \(3, 1\), but rows of shape \(3,\)",
+    ),
+    "no dimension": (lambda X, y, w: {"X": np.float64(3)}, "at least one dimension"),
+    "texts": (lambda X, y, w: {"X": ["a"] * N}, "X holds a list of texts, but numbers"),
+    "numbers as text": (lambda X, y, w: {"X": X.astype(str)}, "X holds texts or objects, but numbers"),
+    "objects": (lambda X, y, w: {"X": X.astype(object)}, "X holds texts or objects, but numbers"),
+    "None among numbers": (lambda X, y, w: {"X": [[BAD, None, 1.0]] * N}, "X holds texts or objects"),
+    "complex numbers": (lambda X, y, w: {"X": X + 1j}, "X holds complex numbers, but numbers"),
+    "dates": (lambda X, y, w: {"X": X.astype("datetime64[s]")}, "X holds datetime64"),
+    "a DataFrame": (lambda X, y, w: {"X": pd.DataFrame(X)}, "X holds a DataFrame, but numbers"),
+    "a polars DataFrame": (lambda X, y, w: {"X": pl.DataFrame(X)}, "X holds a DataFrame, but numbers"),
+    "rows of several lengths": (lambda X, y, w: {"X": [[BAD, 1.0, 2.0], [BAD]]}, "inhomogeneous"),
+    "nothing": (lambda X, y, w: None, "got NoneType"),
+    "no X": (lambda X, y, w: {"X": None}, "got NoneType"),
+    "an iterator": (lambda X, y, w: iter(X), "got .*iterator"),
+    "another key": (lambda X, y, w: {"labels": y}, "'labels'"),
+    "four parts": (lambda X, y, w: (X, y, w, w), "4 parts"),
+    "fewer targets": (lambda X, y, w: {"y": y[:-1]}, r"X with 6 rows, but y of shape \(5,\)"),
+    "more targets": (lambda X, y, w: {"y": np.append(y, 0)}, r"X with 6 rows, but y of shape \(7,\)"),
+    "no targets": (lambda X, y, w: {"y": None}, "there is no y, but the first item"),
+    "one target for all": (lambda X, y, w: {"y": 1}, r"y of shape \(\)"),
+    "a column of targets": (lambda X, y, w: {"y": y[:, None]}, r"y has rows of shape \(1,\), but of shape \(\)"),
+    "a table of targets": (
+        lambda X, y, w: {"y": np.column_stack([y, y])},
+        r"y has rows of shape \(2,\), but of shape \(\)",
+    ),
+    "targets as text": (lambda X, y, w: {"y": y.astype(str)}, "y holds texts or objects, but numbers"),
+    "targets of two kinds": (lambda X, y, w: {"y": np.array(["a", *y[1:]], object)}, "y holds texts or objects, but"),
+    "None among targets": (lambda X, y, w: {"y": np.array([*y[1:], None])}, "y has nan in row 5"),
+    "a text among targets": (
+        lambda X, y, w: {"y": np.array([*y[1:], "a"], object)},
+        "y holds numbers and other things",
+    ),
+    "a NaN among targets": (lambda X, y, w: {"y": with_value(y, np.nan)}, "y has nan in row 5"),
+    "an infinite target": (lambda X, y, w: {"y": with_value(y, np.inf)}, "y has inf in row 5"),
+    "dates as targets": (lambda X, y, w: {"y": y.astype("datetime64[s]")}, "y holds datetime64"),
+    "fewer weights": (lambda X, y, w: {"sample_weight": w[1:]}, r"sample_weight of shape \(5,\)"),
+    "one weight for all": (lambda X, y, w: {"sample_weight": 1.0}, r"sample_weight of shape \(\)"),
+    "a table of weights": (lambda X, y, w: {"sample_weight": w[:, None]}, r"sample_weight of shape \(6, 1\)"),
+    "no weights": (lambda X, y, w: {"sample_weight": None}, "there is no sample_weight, but the first item"),
+    "a negative weight": (lambda X, y, w: {"sample_weight": with_value(w, -1.0)}, "sample_weight has -1.0 in row 5"),
+    "a NaN among weights": (lambda X, y, w: {"sample_weight": with_value(w, np.nan)}, "sample_weight has nan in row 5"),
+    "an infinite weight": (lambda X, y, w: {"sample_weight": with_value(w, np.inf)}, "sample_weight has inf in row 5"),
+    "weights as text": (lambda X, y, w: {"sample_weight": w.astype(str)}, "sample_weight must be numbers"),
+    "None among weights": (lambda X, y, w: {"sample_weight": [*w[1:], None]}, "sample_weight has None in row 5"),
+}
+
+
+def honest_then(lie, n_before=3):
+    """Honest items, one that lies, and another honest one."""
+    yield from (item(i) for i in range(n_before))
+    yield lie
+    yield item(n_before)
+
+
+def pool_with(lie):
+    return StreamPool(
+        [Streamer(lambda: (item(i) for i in range(10, 15))), Streamer(honest_then, lie)], names=["good", "bad"]
+    )
+
+
+def said(error):
+    return "\n".join([str(error), *getattr(error, "__notes__", [])])
+
+
+@pytest.mark.parametrize("batch_size", [None, 1, 4, 256])
+@pytest.mark.parametrize("way", ["pool", "factory", "mux"])
+@pytest.mark.parametrize("lie", LIES)
+def test_a_lie_in_a_pool(lie, way, batch_size):
+    change, message = LIES[lie]
+    pool = pool_with(lying(change))
+    model = StreamingEstimator(Keeping(), classes=[0, 1], batch_size=batch_size, lam=None, random_state=0)
+    fit = {
+        "pool": lambda: model.fit(pool),
+        "factory": lambda: model.set_params(streams=lambda: pool).fit(),
+        "mux": lambda: model.iter_fit(StochasticMux(pool, 2, None, mode="exhaustive", random_state=0)),
+    }[way]
+    with pytest.raises((ValueError, TypeError), match=message) as caught:
+        fit()
+    assert "given by stream 'bad' at position 1, visit 0, item 3 of the visit" in said(caught.value)
+    assert BAD not in model.estimator_.rows()
+
+
+@pytest.mark.parametrize("batch_size", [None, 1, 4, 256])
+@pytest.mark.parametrize("lie", LIES)
+def test_a_lie_in_a_stream(lie, batch_size):
+    change, message = LIES[lie]
+    model = StreamingEstimator(Keeping(), classes=[0, 1], batch_size=batch_size)
+    with pytest.raises((ValueError, TypeError), match=message) as caught:
+        model.iter_fit(honest_then(lying(change)))
+    assert "given by stream 'iter_fit', item 3" in said(caught.value)
+    assert BAD not in model.estimator_.rows()
+    if batch_size is None:
+        assert model.estimator_.rows() == [0.0] * N + [1.0] * N + [2.0] * N
+
+
+NO_BATCHES = ("nothing", "no X", "an iterator", "another key", "four parts")
+# what scikit-learn's own partial_fit says, or converts
+OF_PARTIAL_FIT = {
+    "numbers as text": None,
+    "objects": None,
+    "one weight for all": None,
+    "weights as text": None,
+    "a column of targets": None,
+    "no weights": None,
+    "a DataFrame": None,
+    "a polars DataFrame": None,
+}
+
+
+@pytest.mark.parametrize(
+    "lie", [lie for lie in LIES if lie not in NO_BATCHES and OF_PARTIAL_FIT.get(lie, "") is not None]
+)
+def test_a_lie_in_partial_fit(lie):
+    made = lying(LIES[lie][0])
+    model = StreamingEstimator(Keeping()).partial_fit(**item(0), classes=[0, 1])
+    n_given = len(model.estimator_.given_)
+    with pytest.raises((ValueError, TypeError)):
+        model.partial_fit(**made)
+    assert len(model.estimator_.given_) == n_given
+
+
+@pytest.mark.parametrize(
+    "first", [lie for lie, (_, message) in LIES.items() if "but " in message and "rows" not in message]
+)
+def test_the_first_item_decides_and_is_named(first):
+    pool = StreamPool([Streamer([lying(LIES[first][0])]), Streamer([item(0)])], names=["a", "b"])
+    model = StreamingEstimator(StandardScaler(), batch_size=None, n_active=1, random_state=3)
+    with pytest.raises((ValueError, TypeError)) as caught:
+        model.fit(pool)
+    assert "stream 'a'" in said(caught.value)
+    assert "stream 'b'" in said(caught.value) or "raised by the estimator" in said(caught.value)
+
+
+@pytest.mark.parametrize("label", [7, 0.5, -1])
+@pytest.mark.parametrize("batch_size", [None, 1, 4, 256])
+def test_an_unknown_label_of_a_large_item(batch_size, label):
+    pool = pool_with(lying(lambda X, y, w: {"y": with_value(y, label)}))
+    model = StreamingEstimator(Keeping(), classes=[0, 1], batch_size=batch_size, random_state=0)
+    with pytest.raises(ValueError, match=f"stream 'bad' at position 1 gave the label .*{label}"):
+        model.fit(pool)
+    assert BAD not in model.estimator_.rows()
+
+
+# -- single samples and other spellings are no lies ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("batch_size", [None, 4, 256])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda made: {**made, "X": made["X"].astype(np.float32)},
+        lambda made: {**made, "X": made["X"].astype(np.float16)},
+        lambda made: {**made, "X": made["X"].astype(np.longdouble)},
+        lambda made: {**made, "X": made["X"].astype(int)},
+        lambda made: {**made, "X": made["X"] > 0},
+        lambda made: {**made, "X": np.asfortranarray(made["X"])},
+        lambda made: {**made, "X": np.repeat(made["X"], 2, axis=0)[::2]},
+        lambda made: {key: part.tolist() for key, part in made.items()},
+        lambda made: {"X": made["X"], "Y": made["y"], "sample_weight": made["sample_weight"]},
+        lambda made: {**made, "y": made["y"].astype(float)},
+        lambda made: {**made, "y": made["y"].astype(object)},
+        lambda made: {**made, "y": made["y"] > 0},
+        lambda made: {**made, "sample_weight": made["sample_weight"].astype(int)},
+        lambda made: tuple(made.values()),
+        lambda made: {key: part[:1] for key, part in made.items()},
+        lambda made: {key: part[0] for key, part in made.items()},
+        lambda made: {**made, "X": sparse.csr_matrix(made["X"])},
+        lambda made: {**made, "X": made["X"] * 1e200},
+    ],
+)
+def test_honest_items_of_other_kinds(change, batch_size):
+    pool = [Streamer(lambda: (item(i) for i in range(4))), Streamer(lambda: (change(item(i)) for i in range(4)))]
+    model = StreamingEstimator(SGDClassifier(), classes=[0, 1], batch_size=batch_size, random_state=0).fit(pool)
+    assert model.stream_counts_.tolist() == [4 * N, 4 * len(as_batch(change(item(0))).y)]
+
+
+def test_empty_items_are_left_out():
+    empty = [
+        {"X": np.empty((0, 3)), "y": [], "sample_weight": []},
+        ([], [], []),
+        {"X": [], "y": [], "sample_weight": []},
+    ]
+    pool = [Streamer([*empty, item(0), *empty, item(1), *empty]), Streamer(empty)]
+    for batch_size in (None, 4, 256):
+        model = StreamingEstimator(Keeping(), classes=[0, 1], batch_size=batch_size).fit(pool)
+        assert model.stream_counts_.tolist() == [2 * N, 0]
+        assert sorted(model.estimator_.rows()) == [0.0] * N + [1.0] * N
+
+
+# -- what would go on for ever ---------------------------------------------------------------------------------------------
+
+
+def test_streams_of_nothing_but_empty_items(monkeypatch):
+    monkeypatch.setattr(training, "_MAX_EMPTY_ITEMS", 50)
+
+    def empty():
+        while True:
+            yield np.empty((0, 3)), []
+
+    def now_and_then():
+        for i in range(200):
+            yield item(i) if i % 40 == 0 else (np.empty((0, 3)), [])
+
+    model = StreamingEstimator(Keeping(), classes=[0, 1], max_batches=3, batch_size=None)
+    with pytest.raises(ValueError, match="items in a row have no sample") as caught:
+        model.fit([Streamer(empty)])
+    assert "stream '0' at position 0" in said(caught.value)
+    assert model.set_params(max_batches=None).fit([Streamer(now_and_then)]).n_batches_ == 5
+
+
+def test_streams_of_nothing_but_weights_of_zero(monkeypatch):
+    monkeypatch.setattr(training, "_MAX_SKIPPED_BATCHES", 50)
+
+    def nothing():
+        while True:
+            yield item(0, sample_weight=np.zeros(N))
+
+    model = StreamingEstimator(SGDClassifier(), classes=[0, 1], max_batches=3, batch_size=None)
+    with pytest.raises(ValueError, match="sample_weight is zero"):
+        model.fit([Streamer(nothing)])
+
+
+# -- what is allowed depends on the estimator ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("batch_size", [None, 4, 256])
+def test_nan_is_no_lie_for_an_estimator_that_takes_it_but_infinity_is(batch_size):
+    X = with_value(item(1)["X"], np.nan, (4, 1))
+    model = StreamingEstimator(StandardScaler(), batch_size=batch_size).fit([Streamer([{"X": X}, {"X": X[:2]}])])
+    np.testing.assert_allclose(model.mean_, np.nanmean(np.concatenate([X, X[:2]]), axis=0))
+    X[2, 0] = np.inf
+    with pytest.raises(ValueError, match="X has inf in row 2, feature 0") as caught:
+        model.fit(StreamPool([Streamer([{"X": X}])], names=["bad"]))
+    assert "stream 'bad'" in said(caught.value)
+
+
+@pytest.mark.parametrize("how", ["first", "later"])
+def test_infinity_among_arrays(how):
+    X = np.ones((2000, 2))
+    X[0 if how == "first" else -1, 1] = np.inf
+    with pytest.raises(ValueError, match="infinity"):
+        StreamingEstimator(StandardScaler(), batch_size=10).fit(X)
+
+
+@pytest.mark.parametrize("estimator", [SGDClassifier(), GaussianNB()], ids=lambda estimator: type(estimator).__name__)
+@pytest.mark.parametrize("make", [np.asarray, list])
+def test_none_among_arrays(estimator, make):
+    X = RNG.normal(size=(50, 3)).astype(object)
+    X[-1, 1] = None
+    with pytest.raises(ValueError, match="contains NaN"):
+        StreamingEstimator(estimator, batch_size=10).fit(make(X.tolist()), np.arange(50) % 2)
+
+
+def test_dates_are_no_numbers():
+    with pytest.raises(ValueError, match=r"X holds dates or times \(datetime64\[s\]\)") as caught:
+        StreamingEstimator(StandardScaler()).fit([Streamer([np.array([["2020-01-01"]], "datetime64[s]")])])
+    assert "stream '0' at position 0" in said(caught.value)
+
+
+@pytest.mark.parametrize("batch_size", [None, 4, 256])
+def test_floats_that_are_too_large_for_those_before_them(batch_size):
+    X, y = item(0)["X"], np.arange(N) % 2
+    large = [(X, y), (X, y), (with_value(X, 1e39, (2, 1)), y)]
+    model = StreamingEstimator(GaussianNB(), classes=[0, 1], batch_size=batch_size)
+    with pytest.raises(ValueError, match=r"X has 1e\+39 in row 2, feature 1, which is too large for float32") as caught:
+        model.iter_fit([(X.astype(np.float32), y), *large])
+    assert "item 3" in said(caught.value)
+    model = StreamingEstimator(GaussianNB(), batch_size=batch_size).partial_fit(X.astype(np.float32), y, classes=[0, 1])
+    with pytest.raises(ValueError, match="too large for float32"):
+        model.iter_fit(large)
+    assert StreamingEstimator(StandardScaler(), batch_size=batch_size).iter_fit(large).n_samples_seen_ == 3 * N
+
+
+def test_targets_of_a_regressor():
+    def stream(bad):
+        yield item(0)["X"], np.arange(N) / 3
+        yield item(1)["X"], bad
+
+    model = StreamingEstimator(SGDRegressor(), batch_size=3)
+    for bad, message in (
+        (np.full(N, np.inf), "y has inf in row 0"),
+        (["a"] * N, "y holds texts"),
+        ([1.0, None] * 3, "y has nan in row 1"),
+    ):
+        with pytest.raises(ValueError, match=message) as caught:
+            model.iter_fit(stream(bad))
+        assert "item 1" in said(caught.value)
+
+
+def test_targets_that_nobody_reads_may_be_missing_values():
+    X = item(0)["X"]
+    assert StreamingEstimator(StandardScaler()).fit([Streamer([(X, [np.nan] * N)])]).n_samples_seen_ == N
+
+
+def test_training_goes_on_with_as_many_features():
+    model = StreamingEstimator(GaussianNB(), classes=[0, 1], warm_start=True).fit([Streamer([item(0)])])
+    wider = [{**item(1), "X": np.ones((N, 4))}]
+    for go_on in (model.iter_fit, lambda items: model.fit(StreamPool([Streamer(items)], names=["iter_fit"]))):
+        with pytest.raises(ValueError, match="X has 4 features, but GaussianNB was trained on 3 features") as caught:
+            go_on(wider)
+        assert "stream 'iter_fit'" in said(caught.value)
+
+
+def test_an_error_of_the_estimator_names_the_streams():
+    pool = StreamPool([Streamer([(["some", "texts"], [0, 1])]), Streamer([(["more"], [1])])], names=["a", "b"])
+    with pytest.raises(ValueError, match="2D array") as caught:
+        StreamingEstimator(GaussianNB(), classes=[0, 1], n_active=1).fit(pool)
+    assert "batch 0, with rows of stream" in said(caught.value)
+    assert "stream 'a' at position 0" in said(caught.value)
+    assert "stream 'b' at position 1" in said(caught.value)
+
+
+# -- frames ----------------------------------------------------------------------------------------------------------------
+
+
+def frame(library, **columns):
+    return library.DataFrame({"a": [99.0, 99.0], "b": [1.0, 2.0], "c": [3, 4], **columns})
+
+
+@pytest.mark.parametrize("batch_size", [None, 3, 256])
+@pytest.mark.parametrize("library", [pd, pl], ids=["pandas", "polars"])
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"b": [np.nan, 1.0]}, r"X has nan in row 0, feature 1"),
+        ({"b": [None, 1.0]}, r"X has nan in row 0, feature 1"),
+        ({"b": [np.inf, 1.0]}, r"X has inf in row 0, feature 1"),
+        ({"b": ["x", "y"]}, r"X holds what is no number"),
+        ({"b": [datetime.date(2020, 1, 1)] * 2}, r"X holds what is no number"),
+        ({"d": [1.0, 2.0]}, r"unexpected \['d'\]"),
+        (None, "X holds numbers, but a DataFrame"),
+    ],
+    ids=["nan", "none", "inf", "texts", "dates", "a column more", "an array"],
+)
+def test_frames(library, columns, message, batch_size):
+    lie = np.full((2, 3), 99.0) if columns is None else frame(library, **columns)
+
+    def stream():
+        for i in range(3):
+            yield frame(library, a=[float(i), float(i)]), [0, 1]
+        yield lie, [0, 1]
+
+    model = StreamingEstimator(Keeping(), classes=[0, 1], batch_size=batch_size)
+    with pytest.raises(ValueError, match=message) as caught:
+        model.iter_fit(stream())
+    assert "given by stream 'iter_fit', item 3" in said(caught.value)
+    assert 99.0 not in model.estimator_.rows()
+
+
+# -- streams of samples ----------------------------------------------------------------------------------------------------
+
+
+class Blocks(BlockSource):
+    """Blocks of five rows."""
+
+    def __init__(self, name, blocks):
+        self.name = name
+        self.blocks = blocks
+        self.parts = tuple(blocks[0])
+
+    def rows(self):
+        return np.array([len(block["y"]) for block in self.blocks])
+
+    def read(self, block):
+        return self.blocks[block]
+
+
+def blocks(start, change=None):
+    made = []
+    for i in range(start, start + 4):
+        X = np.column_stack([np.full(5, float(i)), np.arange(10.0).reshape(5, 2)])
+        made.append({"X": X, "y": np.arange(5) % 2, "sample_weight": np.ones(5)})
+    if change is not None:
+        made[2] = {**made[2], **change(*made[2].values())}
+    return made
+
+
+# name: (change of a block, what the message says, whether it names the row)
+BLOCK_LIES = {
+    "a NaN": (lambda X, y, w: {"X": with_value(X, np.nan, (3, 1))}, "X has nan in row 3 of block 2, feature 1, which"),
+    "an infinity": (lambda X, y, w: {"X": with_value(X, np.inf, (3, 1))}, "X has inf in row 3 of block 2, feature 1"),
+    "a NaN among targets": (lambda X, y, w: {"y": with_value(y, np.nan, 3)}, "y has nan in row 3 of block 2"),
+    "a negative weight": (lambda X, y, w: {"sample_weight": with_value(w, -1.0, 3)}, "has -1.0 in row 3 of block 2"),
+    "a feature more": (
+        lambda X, y, w: {"X": np.column_stack([X, X])},
+        r"X has rows of shape \((3|6),\) .* but of shape",
+    ),
+    "three dimensions": (lambda X, y, w: {"X": X[:, :, None]}, r"X has rows of shape \(3"),
+    "texts": (lambda X, y, w: {"X": X.astype(str)}, "X has rows of .* no number"),
+    "targets as text": (lambda X, y, w: {"y": y.astype(str)}, "y has rows of .* no number"),
+    "more targets": (lambda X, y, w: {"y": np.append(y, 0)}, "X has 5 rows where 6"),
+    "a DataFrame": (lambda X, y, w: {"X": pd.DataFrame(X)}, "a DataFrame"),
+}
+
+
+@pytest.mark.parametrize("prefetch", [0, 2])
+@pytest.mark.parametrize("way", ["pool", "mux", "stream"])
+@pytest.mark.parametrize("lie", BLOCK_LIES)
+def test_a_lie_in_blocks(lie, way, prefetch):
+    change, message = BLOCK_LIES[lie]
+    sources = [Blocks("good", blocks(0)), Blocks("bad", blocks(4, change))]
+    pool = StreamPool([BlockStream(source, prefetch=prefetch) for source in sources], names=["good", "bad"])
+    model = StreamingEstimator(Keeping(), classes=[0, 1], batch_size=4, random_state=0)
+    fit = {
+        "pool": lambda: model.fit(pool),
+        "mux": lambda: model.iter_fit(StochasticMux(pool, 2, 3, mode="exhaustive", random_state=0)),
+        "stream": lambda: model.iter_fit(pool[1]),
+    }[way]
+    if way == "stream":  # its samples come one by one
+        message = message.replace("row 3 of block 2", "row 0")
+    with pytest.raises(ValueError, match=message) as caught:
+        fit()
+    text = said(caught.value)
+    assert "stream 'bad'" in text or (way == "stream" and "stream 'iter_fit', item" in text)
+    for X in model.estimator_.given_ if hasattr(model.estimator_, "given_") else []:
+        assert X.shape[1] == 3
+        assert np.isfinite(X).all()
+
+
+def test_where_a_row_of_arrays_lies():
+    X, y = RNG.normal(size=(60, 3)), np.arange(60) % 3
+    X[47, 2] = np.nan
+    model = StreamingEstimator(GaussianNB(), batch_size=8, random_state=0)
+    for by in (np.arange(60) % 4, None):
+        with pytest.raises(ValueError, match="X has nan in row 47 of the arrays, feature 2") as caught:
+            model.fit(from_arrays(X, y, by=by, n_streams=None if by is not None else 4))
+        assert "stream '3' at position 3" in said(caught.value)
+
+
+def test_a_file_that_has_changed(tmp_path):
+    for name in "ab":
+        np.save(tmp_path / f"{name}.npy", np.ones((20, 3)))
+    pool = from_npy(f"{tmp_path}/*.npy")
+    np.save(tmp_path / "b.npy", np.ones((20, 4)))
+    with pytest.raises(ValueError) as caught:
+        StreamingEstimator(StandardScaler(), random_state=0).fit(pool)
+    assert "b.npy" in said(caught.value)
+    assert "4" in said(caught.value)
+
+
+# -- batches that are changed after they were yielded ------------------------------------------------------------------------
+
+
+def fill_array(buffer, value):
+    buffer[:] = value
+
+
+def fill_sparse(buffer, value):
+    buffer.data[:] = value
+
+
+def fill_frame(buffer, value):
+    buffer[:] = value
+
+
+def fill_polars(buffer, value):
+    for i in range(len(buffer)):
+        buffer[i, "a"] = value
+
+
+def fill_list(buffer, value):
+    buffer[:] = [str(value)] * len(buffer)
+
+
+REUSED = {
+    "array": (lambda: np.empty((5, 2)), fill_array),
+    "part of an array": (lambda: np.empty((8, 4))[:5, ::2], fill_array),
+    "sparse": (lambda: sparse.csr_matrix(np.ones((5, 2))), fill_sparse),
+    "pandas": (lambda: pd.DataFrame(np.ones((5, 2)), columns=["a", "b"]), fill_frame),
+    "polars": (lambda: pl.DataFrame(np.ones((5, 2)), schema=["a", "b"]), fill_polars),
+    "texts": (lambda: ["x"] * 5, fill_list),
+}
+
+
+class KeepingAll(BaseEstimator):
+    """Keeps the very objects."""
+
+    def partial_fit(self, X, y=None, sample_weight=None):
+        self.given_ = [*getattr(self, "given_", []), (X, y, sample_weight)]
+
+
+@pytest.mark.parametrize("batch_size", [None, 1, 5, 7, 256])
+@pytest.mark.parametrize("way", ["pool", "iter_fit"])
+@pytest.mark.parametrize("kind", REUSED)
+def test_a_buffer_that_is_used_again(kind, way, batch_size):
+    make, fill = REUSED[kind]
+
+    def stream():
+        X, y, weight = make(), np.empty(5), np.empty(5)
+        for value in range(1, 5):
+            fill(X, value)
+            y[:], weight[:] = value, value
+            yield {"X": X, "y": y, "sample_weight": weight}
+
+    model = StreamingEstimator(KeepingAll(), batch_size=batch_size)
+    model.fit([Streamer(stream)]) if way == "pool" else model.iter_fit(stream())
+    expected = np.repeat([1.0, 2.0, 3.0, 4.0], 5)
+    for part in range(3):
+        rows = []
+        for given in model.estimator_.given_:
+            values = given[part].toarray() if sparse.issparse(given[part]) else np.asarray(given[part])
+            rows += values.reshape(len(values), -1)[:, 0].astype(float).tolist()
+        np.testing.assert_array_equal(rows, expected)
+
+
+@pytest.mark.parametrize("batch_size", [None, 5, 256])
+def test_birch_keeps_no_view_of_a_buffer(batch_size):
+    def stream(reuse):
+        buffer = np.empty((5, 2))
+        for i in range(4):
+            buffer[:] = np.arange(10).reshape(5, 2) + 100 * i
+            yield buffer if reuse else buffer.copy()
+
+    models = [
+        StreamingEstimator(Birch(n_clusters=None), batch_size=batch_size).iter_fit(stream(r)) for r in (True, False)
+    ]
+    np.testing.assert_array_equal(models[0].subcluster_centers_, models[1].subcluster_centers_)
+
+
+def test_scores_of_a_stream_that_uses_its_buffers_again():
+    X, y = RNG.normal(size=(15000, 2)), RNG.integers(0, 2, 15000)
+
+    def stream(reuse):
+        buffers = np.empty((5000, 2)), np.empty(5000, int)
+        for i in range(0, 15000, 5000):
+            for buffer, values in zip(buffers, (X, y), strict=True):
+                buffer[:] = values[i : i + 5000]
+            yield buffers if reuse else tuple(buffer.copy() for buffer in buffers)
+
+    model = StreamingEstimator(GaussianNB(), n_passes=1).fit(X, y)
+    assert model.score([Streamer(stream, True)]) == model.score([Streamer(stream, False)])
+
+
+# -- one class at a time -----------------------------------------------------------------------------------------------------
+
+CLASSIFIERS = [
+    SGDClassifier(random_state=0),
+    Perceptron(random_state=0),
+    MLPClassifier(random_state=0),
+    GaussianNB(),
+    MultinomialNB(),
+    BernoulliNB(),
+    ComplementNB(),
+    CategoricalNB(min_categories=9),
+    OneVsRestClassifier(SGDClassifier(random_state=0)),
+    OneVsOneClassifier(SGDClassifier(random_state=0)),
+]
+
+
+@pytest.mark.parametrize("estimator", CLASSIFIERS, ids=lambda estimator: type(estimator).__name__)
+@pytest.mark.parametrize("batch_size", [None, 10])
+def test_batches_of_one_class(estimator, batch_size):
+    X, y = RNG.integers(0, 9, (90, 4)), np.arange(90) // 30
+    pool = StreamPool([Streamer([(X[i : i + 10], y[i : i + 10])]) for i in range(0, 90, 10)])
+    model = StreamingEstimator(
+        estimator, classes=[0, 1, 2], n_active=1, lam=None, batch_size=batch_size, random_state=0
+    ).fit(pool)
+    assert model.n_batches_ == 9
+    assert model.stream_counts_.tolist() == [10] * 9
+    assert set(model.predict(X)) <= {0, 1, 2}
+    learner = StreamLearner(clone(estimator)).iter_fit(
+        [(X[i : i + 10], y[i : i + 10]) for i in range(0, 90, 10)], classes=[0, 1, 2]
+    )
+    assert learner.n_batches_ == 9
+
+
+# -- the parts ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.longdouble])
+@pytest.mark.parametrize("size", [1, 100, 8192, 8193, 50_000])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_sum_of_squares_tells_of_any_value_that_is_not_finite(dtype, size, value):
+    values = np.ones(size, dtype)
+    assert np.isfinite(float(sum_of_squares(values[:1000])))
+    values[-1] = value
+    assert not float(sum_of_squares(values)) < np.inf
+    assert not float(sum_of_squares(values[::-1].reshape(-1, 1))) < np.inf
+
+
+@pytest.mark.parametrize("value", [1e200, -1e200, 1.0])
+def test_large_values_are_finite(value):
+    schema = Schema(GaussianNB())
+    schema.check(as_batch((np.full((3, 2), value), [0, 1, 1])), lambda: "stream 'a'")
+    assert schema.all_finite
+
+
+def test_negative_weights_of_a_stream_learner():
+    with pytest.raises(ValueError, match=r"sample_weight has -1.0 in row 1") as caught:
+        StreamLearner(SGDClassifier()).iter_fit([([[1.0], [2.0]], [0, 1], [1.0, -1.0])], classes=[0, 1])
+    assert "item 0" in said(caught.value)

@@ -101,7 +101,7 @@ class SampleIterator(Iterator):
             self._read(_SAMPLES_AHEAD if self._left < 0 else min(self._left, _SAMPLES_AHEAD))
         i, self._at = self._at, self._at + 1
         self._left -= 1
-        return self._reader.sample(self._reader.slice(self._chunk, i, i + 1))
+        return self._reader.sample(self._chunk, i)
 
     def _read(self, n: int) -> None:
         if not n:
@@ -403,8 +403,11 @@ class Reader:
     def join(self, batches: list[dict[str, Any]]) -> dict[str, Any]:
         return {name: concat_rows([batch[name] for batch in batches]) for name in batches[0]}
 
-    def sample(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Return a batch of one row as one sample: arrays lose their first axis, other kinds keep it."""
+    def sample(self, batch: dict[str, Any], row: int) -> dict[str, Any]:
+        """Return one row as a sample: arrays lose their first axis, other kinds keep it."""
+        if {*map(type, batch.values())} == {np.ndarray} and batch["X"].ndim > 1:  # as nearly always
+            return {name: values[row] for name, values in batch.items()}
+        batch = self.slice(batch, row, row + 1)
         X = batch["X"]
         if sparse.issparse(X) or is_frame(X) or not isinstance(X, np.ndarray) or X.ndim < 2:
             return batch

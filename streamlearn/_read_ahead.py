@@ -77,7 +77,7 @@ class Blocks:
             return None
         at = self.at
         self.at = at + 1
-        return self._reader.sample(self._reader.slice(self._chunk, at, at + 1)), int(self._who[at])
+        return self._reader.sample(self._chunk, at), int(self._who[at])
 
     def _next(self) -> bool:
         """Read the next block, now that the last one is used up; False if there is none."""

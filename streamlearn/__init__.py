@@ -11,7 +11,8 @@ In the order in which data flows:
   :class:`RoundRobinMux`, :class:`ChainMux`;
 - learning: :class:`StreamLearner` takes a stream batch by batch; :class:`StreamingEstimator` is a scikit-learn estimator
   that builds the mux itself, from arrays, a pool, or the streams of a :class:`StreamFactory`;
-- scoring: :func:`stream_scorer` makes any scikit-learn score work on held-out streams.
+- scoring: :func:`stream_scorer` makes any scikit-learn score work on held-out streams;
+- search: :class:`SuccessiveHalvingSearchCV` and :class:`HyperbandSearchCV` train candidates on instead of starting again.
 """
 
 from importlib.metadata import PackageNotFoundError, version
@@ -29,6 +30,7 @@ from ._npy import from_npy
 from ._parquet import from_parquet
 from ._pool import StreamPool, from_arrays
 from ._scoring import stream_scorer
+from ._search import HyperbandSearchCV, SuccessiveHalvingSearchCV
 from ._sql import from_sql
 from ._streamer import Streamer, streamable
 from ._svmlight import from_svmlight
@@ -40,6 +42,7 @@ except PackageNotFoundError:  # a source tree that is not installed
 
 __all__ = [
     "ChainMux",
+    "HyperbandSearchCV",
     "RoundRobinMux",
     "ShuffledMux",
     "StochasticMux",
@@ -48,6 +51,7 @@ __all__ = [
     "StreamPool",
     "Streamer",
     "StreamingEstimator",
+    "SuccessiveHalvingSearchCV",
     "from_arrays",
     "from_csv",
     "from_dask",

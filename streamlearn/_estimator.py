@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import numbers
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from typing import Any, ClassVar
 
@@ -323,6 +323,10 @@ class StreamingEstimator(InnerMethods, MetaEstimatorMixin, BaseEstimator):
         ValueError, TypeError
             See the class; also if no stream gives a sample.
         """
+        return self._fit(X, y, fit_params, Run.go)
+
+    def _fit(self, X: Any, y: Any, fit_params: dict[str, Any], train: Callable[[Run], None]) -> StreamingEstimator:
+        """Fit; ``train`` makes the run go, perhaps from where another one stood."""
         self._check_params()
         params = self._routed("fit", fit_params)
         sample_weight = params.pop("sample_weight", None)
@@ -358,7 +362,7 @@ class StreamingEstimator(InnerMethods, MetaEstimatorMixin, BaseEstimator):
         if saved is not None:
             continue_run(run, saved, source.pool, self.resume)
         with nullcontext() if checkpoints is None else checkpoints.interruptible():
-            run.go()
+            train(run)
         run.close()
         self.estimator_ = run.estimator
         self.n_passes_ = run.n_passes_seen

@@ -213,6 +213,11 @@ class Run:
             self.batches.load_state_dict(state["batches"])  # type: ignore[union-attr]
 
     @property
+    def classes(self) -> Any:
+        """Labels that the estimator was told, None if none."""
+        return self._source.classes
+
+    @property
     def batches_of_a_pass(self) -> int | None:
         """About how many batches a pass has, None if that is not known."""
         n_samples = self._source.n_samples

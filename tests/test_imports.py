@@ -32,7 +32,12 @@ LAYERS = [
     {"_scoring", "_run"},
     {"_methods", "_watch"},
     {"_checkpoint"},
-    {"_estimator"},
+    {"_estimator", "_rungs"},
+    {"_paused"},
+    {"_candidates"},
+    {"_search_table"},
+    {"_search_base"},
+    {"_search"},
     {"__init__"},
     {"__main__"},
 ]

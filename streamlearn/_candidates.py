@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import clone
+from sklearn.utils import check_random_state
 
 from ._paused import train_on
 from ._pool import StreamPool
@@ -102,11 +103,14 @@ class Scorer:
 
 
 def made(estimator: Any, params: dict[str, Any], seed: int) -> Any:
-    """Return an estimator with the parameters of a candidate; ``seed`` is for one that has none of its own."""
-    model = clone(estimator).set_params(**params)
-    if model.random_state is None:
-        model.set_params(random_state=seed)
-    return clone(model)  # estimators among the parameters are other candidates' as well
+    """Return an estimator with the parameters of a candidate, and an int for its seed: ``seed``, if it has none of its own."""
+    model = clone(clone(estimator).set_params(**params))  # what is among the parameters is other candidates' as well
+    state = model.random_state
+    if not isinstance(
+        state, numbers.Integral
+    ):  # only with an int are random streams that are held out the same each time
+        model.set_params(random_state=seed if state is None else int(check_random_state(state).randint(2**31 - 1)))
+    return model
 
 
 @dataclass

@@ -9,9 +9,9 @@ from ._estimator import StreamingEstimator
 from ._run import Run
 
 try:
-    from joblib.externals.cloudpickle import dumps
+    from joblib.externals import cloudpickle
 except ImportError:  # since joblib 1.6 it is a dependency of joblib, no part
-    from cloudpickle import dumps
+    import cloudpickle
 
 
 def train_on(
@@ -50,10 +50,18 @@ def train_on(
         run.go()
         if keep and run.stopped and not run.ended:
             try:
-                left = dumps((run.state_dict(), run.objects(), run.classes))
+                left = _pickled((run.state_dict(), run.objects(), run.classes))
             except BaseException:
                 run.close()
                 raise
 
     model._fit(X, y, fit_params, train)
     return left
+
+
+def _pickled(value: Any) -> bytes:
+    """Pickle by reference where that is possible; classes that other processes cannot import go with their code."""
+    try:
+        return pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
+    except Exception:  # pickle raises errors of many types
+        return cloudpickle.dumps(value)

@@ -184,10 +184,14 @@ class ContinuingSearch(MetaEstimatorMixin, BaseEstimator):
                 "param_distributions has max_batches, which the search itself sets: leave it out, and pass max_resources."
             )
         try:
-            made(self.estimator, params, 0)
+            model = made(self.estimator, params, 0)
         except Exception as error:
             error.add_note(f"raised by setting the candidate {params!r} of param_distributions")
             raise
+        if model.checkpoint is not None:
+            raise ValueError(
+                f"checkpoint={model.checkpoint!r} of the estimator is one file, which all candidates would write: leave it None."
+            )
 
     # -- training -----------------------------------------------------------------------------------------------------
 

@@ -1,5 +1,7 @@
 """The rungs of successive halving as scikit-learn has them, the brackets of Hyperband as its paper has them."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -54,7 +56,7 @@ def test_what_holds_for_all_brackets(least, times, factor, n_candidates):
         assert sum(bracket[0].n_candidates for bracket in brackets) == n_candidates
     for bracket in brackets:
         assert bracket[-1].n_batches == least * times
-        for before, after in zip(bracket, bracket[1:], strict=False):
+        for before, after in itertools.pairwise(bracket):
             assert least <= before.n_batches <= after.n_batches
             assert 1 <= after.n_candidates <= before.n_candidates
 

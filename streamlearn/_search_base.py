@@ -104,6 +104,8 @@ class ContinuingSearch(MetaEstimatorMixin, BaseEstimator):
             Before any training, if a parameter is not usable; with ``error_score="raise"`` also what a candidate raises; and if
             no candidate could be trained and scored.
         """
+        for name in ("cv_results_", "best_estimator_", "feature_names_in_"):  # of an earlier fit
+            self.__dict__.pop(name, None)
         self._validate_params()
         scorer = self._scorer()
         data = self._data(X, y, groups, sample_weight)
@@ -125,7 +127,6 @@ class ContinuingSearch(MetaEstimatorMixin, BaseEstimator):
         self.best_score_ = float(self.cv_results_["mean_test_score"][self.best_index_])
         self.best_params_ = self.cv_results_["params"][self.best_index_]
         self.scorer_ = scorer
-        self.__dict__.pop("best_estimator_", None)
         if self.refit:
             began = time.perf_counter()
             best = made(self.estimator, self.best_params_, seed)

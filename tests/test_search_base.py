@@ -74,6 +74,7 @@ def pool():
         ({"param_distributions": {"estimator__alhpa": [1]}}, ValueError, "alhpa"),
         ({"param_distributions": {"max_batches": [1, 2]}}, ValueError, "max_batches, which the search itself sets"),
         ({"param_distributions": {"lam": []}}, ValueError, "lam"),
+        ({"estimator": model(Untrained(), checkpoint="file")}, ValueError, "checkpoint='file' of the estimator is one"),
         ({"factor": 1}, ValueError, "'factor'"),
         (
             {"max_resources": "auto"},

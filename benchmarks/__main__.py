@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import sklearn
 
-GROUPS = ["mixing", "generators", "fitting", "scale", "memory", "sources", "peers"]
+GROUPS = ["mixing", "generators", "fitting", "scale", "memory", "sources", "search", "peers"]
 
 
 def main() -> int:

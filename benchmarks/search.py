@@ -78,9 +78,9 @@ def against_dask_ml(quick: bool) -> Iterator[Row]:
         min(ratios),
         max(ratios),
         bar="-",
-        ours=statistics.median(a),
-        theirs=statistics.median(b),
-        unit="of 1",
+        ours=100 * statistics.median(a),
+        theirs=100 * statistics.median(b),
+        unit="%",
         work="Accuracy of the best model on other rows, over seeds that draw the candidates.",
     )
 

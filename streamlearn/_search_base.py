@@ -341,6 +341,11 @@ class ContinuingSearch(MetaEstimatorMixin, BaseEstimator):
         """Transform with the best estimator."""
         return self._best().transform(X)
 
+    @available_if(_best_has("transform"))
+    def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> Any:
+        """Search, then transform ``X`` with the best estimator."""
+        return self.fit(X, y, **fit_params).transform(X)
+
     @available_if(_best_has("inverse_transform"))
     def inverse_transform(self, X: Any) -> Any:
         """Undo :meth:`transform`."""

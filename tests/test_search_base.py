@@ -17,6 +17,7 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 from sklearn.utils import get_tags
+from sklearn.utils.estimator_checks import check_estimator
 
 from streamlearn import (
     HyperbandSearchCV,
@@ -255,6 +256,7 @@ def test_methods_are_those_of_the_best_estimator(search):
 def test_methods_of_transformers_and_clusterers(search):
     found = search(model(MiniBatchKMeans(5)), {"lam": [2]}, max_resources=9, cv=2).fit(X)
     assert found.transform(X).shape == (400, 5)
+    np.testing.assert_array_equal(clone(found).fit_transform(X), found.transform(X))
     assert not hasattr(found, "predict_proba")
     assert found.score(X) == found.best_estimator_.score(X)
 
@@ -303,6 +305,17 @@ def test_clones_parameters_and_tags(search):
     assert found.fit(X, y) is found
     for value in (found.estimator, clone(found.estimator)):
         assert value.get_params()["max_batches"] is None  # the caller's estimator is as it was
+
+
+@pytest.mark.filterwarnings("ignore")  # the checks feed what many estimators warn of
+def test_the_checks_of_scikit_learn():
+    model = StreamingEstimator(SGDClassifier(), random_state=0)
+    reason = "a row that comes twice is held out or shuffled otherwise than one of twice the weight"
+    expected = {f"check_sample_weight_equivalence_on_{kind}_data": reason for kind in ("dense", "sparse")}
+    search = SuccessiveHalvingSearchCV(
+        model, {"lam": [2, 4, 8]}, max_resources=9, cv=2, random_state=0, error_score="raise"
+    )
+    check_estimator(search, expected_failed_checks=expected, on_skip=None)
 
 
 @SEARCHES

@@ -83,6 +83,20 @@ def test_a_generator_of_random_numbers_in_the_estimator_changes_nothing(client):
     assert_same(search, searched(SuccessiveHalvingSearchCV, "generators", np.random.RandomState(0)))
 
 
+def test_ray_changes_nothing():
+    ray = pytest.importorskip("ray", reason="the extra ray brings it, which is large, and no part of the extra test")
+    from ray.util.joblib import register_ray
+
+    register_ray()
+    ray.init(num_cpus=2, include_dashboard=False, logging_level="ERROR")
+    try:
+        with joblib.parallel_config(backend="ray"):
+            found = searched(SuccessiveHalvingSearchCV, "generators")
+    finally:
+        ray.shutdown()
+    assert_same(found, searched(SuccessiveHalvingSearchCV, "generators"))
+
+
 def test_errors_of_workers_come_back(client):
     def broken():
         yield {"X": X[:8], "y": y[:8]}

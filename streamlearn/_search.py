@@ -212,9 +212,9 @@ max_resources_, refit_time_
     >>> X, y = load_digits(return_X_y=True)
     >>> model = StreamingEstimator(SGDClassifier(), batch_size=64, n_passes=5)
     >>> space = {"estimator__alpha": loguniform(1e-6, 1e2), "estimator__penalty": ["l2", "l1"]}
-    >>> search = HyperbandSearchCV(model, space, min_resources=9, max_resources=81, cv=3, random_state=0).fit(X, y)
+    >>> search = HyperbandSearchCV(model, space, min_resources=3, max_resources=27, cv=3, random_state=0).fit(X, y)
     >>> search.n_candidates_, search.n_resources_
-    ([[9, 3, 1], [5, 1], [3]], [[9, 27, 81], [27, 81], [81]])
+    ([[9, 3, 1], [5, 1], [3]], [[3, 9, 27], [9, 27], [27]])
     >>> bool(search.score(X, y) > 0.9)
     True
     """

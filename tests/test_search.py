@@ -101,16 +101,11 @@ def assert_same_results(ours, theirs):
 GRID = {"estimator__alpha": [1e-6, 1e-4, 1e-2, 1], "estimator__loss": ["hinge", "log_loss"], "lam": [4, 64, None]}
 
 
-@pytest.mark.parametrize("by_class", [False, True], ids=["a pool", "arrays, mixed by class"])
-def test_digits_in_a_third_of_the_calls_of_a_grid_and_four_fifths_of_those_of_halving(by_class):
+def test_digits_in_a_third_of_the_calls_of_a_grid_and_four_fifths_of_those_of_halving():
     model = StreamingEstimator(
         Counting(), batch_size=64, n_passes=100, n_active=4, classes=range(10), max_batches=45, random_state=0
     )
-    if by_class:
-        model.set_params(streams=lambda X, y: from_arrays(X, y, by="y"))
-        data, cv = (X, y), 3
-    else:
-        data, cv = (from_arrays(X, y, n_streams=30),), KFold(3)
+    data, cv = (from_arrays(X, y, n_streams=30),), KFold(3)
     ours = SuccessiveHalvingSearchCV(model, GRID, cv=cv, refit=False)
     halving = HalvingGridSearchCV(model, GRID, resource="max_batches", max_resources=45, cv=cv, refit=False)
     grid = GridSearchCV(model, GRID, cv=cv, refit=False)

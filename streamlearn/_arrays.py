@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from ._failures import RAISE, Failures, GuardOfOne
 from ._random import LARGEST, fresh_seed, mix, mix32, mix_array, permute
 from ._rows import concat_rows, is_frame, n_rows, row_bytes, slice_rows, take_rows
 from ._span import Span
@@ -94,10 +95,14 @@ class SampleIterator(Iterator):
         self._reader = stream._joint_reader([stream], seed)
         self._left = (-1 if n_samples is None else n_samples) if stream._n_samples else 0
         self._chunk: Any = None
-        self._n = self._at = 0
+        self._n = self._at = self._n_asked = 0
+        self._rules = RAISE
+        self._error: Exception | None = None
 
     def __next__(self) -> Any:
         if self._at == self._n:
+            if self._error is not None:
+                raise self._error
             self._read(_SAMPLES_AHEAD if self._left < 0 else min(self._left, _SAMPLES_AHEAD))
         i, self._at = self._at, self._at + 1
         self._left -= 1
@@ -107,24 +112,33 @@ class SampleIterator(Iterator):
         if not n:
             raise StopIteration
         self._n = self._at = 0  # if reading fails, nothing is at hand
-        self._chunk = self._reader.read(np.zeros(n, np.intp))
-        self._n = n
+        where, _ = self._reader.locate(np.arange(n), np.zeros(n, np.intp), np.ones(n, np.int64))
+        guard = GuardOfOne(self._rules)
+        self._chunk, kept = self._reader.gather_good(where, guard if self._rules.handles else None)
+        self._n, self._n_asked, self._error = n if kept is None else int(kept.sum()), n, guard.error
+        if not self._n and self._error is not None:
+            raise self._error
+
+    def adopt_failures(self, parent: Failures, stream: int) -> None:
+        """Retry to read what fails as the mux does, and give what can be read before the error is raised."""
+        self._rules = parent.rules
 
     def close(self) -> None:
         """Forget what was read."""
         self._left = self._n = self._at = 0
-        self._chunk = None
+        self._chunk = self._error = None
         close(self._reader)
 
     def state_dict(self) -> dict[str, Any]:
         """Return where the pass stands."""
-        ahead = self._at < self._n  # the chunk at hand is not used up, and is read again
+        # a chunk that is not used up, or is followed by an error, is read again
+        ahead = self._at < self._n or self._error is not None
         return {
             "kind": "samples",
             "version": self._VERSION,
             "left": None if self._left < 0 else self._left,
             "reader": self._reader.state_dict([self._reader.moved] if ahead else []),
-            "n_read": self._n if ahead else 0,
+            "n_read": self._n_asked if ahead else 0,
             "at": self._at if ahead else 0,
         }
 
@@ -189,7 +203,7 @@ class ArrayStream(SampleStream):
         return f"row {rows.start + row if isinstance(rows, slice) else rows[row]} of the arrays"
 
     @classmethod
-    def _joint_reader(cls, streams: Sequence[Streamer], seed: int) -> Any:
+    def _joint_reader(cls, streams: Sequence[Streamer], seed: int, sizes: np.ndarray | None = None) -> Any:
         tables = list({id(stream._table): stream._table for stream in streams}.values())  # type: ignore[attr-defined]
         check_parts([table.columns for table in tables])
         _check_kinds(streams, tables)
@@ -377,6 +391,10 @@ class Reader:
     def gather(self, where: Any) -> dict[str, Any]:
         """Return the batch of the samples that were located, in time."""
         raise NotImplementedError
+
+    def gather_good(self, where: Any, guard: Any) -> tuple[dict[str, Any] | None, np.ndarray | None]:
+        """Return the batch of the samples that can be read, None if none can, and which those are; None: all."""
+        return self.gather(where), None
 
     def gather_column(self, name: str, parts: list[tuple[Any, np.ndarray, int, int]], back: np.ndarray) -> Any:
         """Gather one column from ``(columns, rows, start, stop)`` of each table, and bring the rows into their order in time.

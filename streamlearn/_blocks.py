@@ -6,6 +6,7 @@ its samples in an order of their own within a window of consecutive blocks, so t
 
 from __future__ import annotations
 
+import functools
 import threading
 import warnings
 from collections import OrderedDict
@@ -143,9 +144,9 @@ class BlockStream(SampleStream):
         return f"row {row - int(rows[:block].sum())} of {self._source.where(block)}"
 
     @classmethod
-    def _joint_reader(cls, streams: Sequence[Streamer], seed: int) -> Any:
+    def _joint_reader(cls, streams: Sequence[Streamer], seed: int, sizes: np.ndarray | None = None) -> Any:
         check_parts(list({stream._source.parts for stream in streams}))  # type: ignore[attr-defined]
-        return BlockReader(streams, seed)
+        return BlockReader(streams, seed, sizes)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self._source.name} ({', '.join(self._source.parts)})>"
@@ -183,10 +184,28 @@ def read_block(source: BlockSource, block: int) -> dict[str, Any]:
 class _Window:
     """Consecutive blocks of a pass over a stream, whose samples are mixed."""
 
-    __slots__ = ("blocks", "columns", "future", "given", "key", "n_bytes", "n_pins", "order", "size", "source")
+    __slots__ = (
+        "begin",
+        "blocks",
+        "columns",
+        "first",
+        "future",
+        "given",
+        "key",
+        "n_bytes",
+        "n_pins",
+        "order",
+        "size",
+        "source",
+        "stream",
+    )
 
-    def __init__(self, source: BlockSource, blocks: list[int], size: int, key: int | None) -> None:
+    def __init__(
+        self, stream: int, source: BlockSource, begin: int, blocks: list[int], size: int, key: int | None
+    ) -> None:
+        self.stream = stream
         self.source = source
+        self.begin = begin  # samples of all passes over the stream that come before it
         self.key = key  # of the order of its rows; None: as they lie
         self.order: np.ndarray | None = None
         self.blocks = blocks
@@ -196,6 +215,9 @@ class _Window:
         self.n_bytes = 0
         self.columns: dict[str, Any] | None = None
         self.future: Future | None = None
+        self.first: tuple[dict[str, str], str] | None = (
+            None  # kinds of rows of the block that was read first, and where it lies
+        )
 
 
 class _Layout:
@@ -255,9 +277,10 @@ class BlockReader(Reader):
 
     blocks_alone = 0
 
-    def __init__(self, streams: Sequence[Any], seed: int) -> None:
+    def __init__(self, streams: Sequence[Any], seed: int, sizes: np.ndarray | None = None) -> None:
         n = len(streams)
-        sizes = np.fromiter((stream._n_samples for stream in streams), np.int64, n)
+        if sizes is None:
+            sizes = np.fromiter((stream._n_samples for stream in streams), np.int64, n)
         super().__init__(sizes, np.fromiter((stream._shuffle for stream in streams), bool, n), seed)
         self._streams = streams
         self._parts = streams[0]._source.parts if n else ()
@@ -373,7 +396,9 @@ class BlockReader(Reader):
             blocks = layout.order[layout.cuts[w] : layout.cuts[w + 1]].tolist()
             size = int(layout.starts[w + 1] - layout.starts[w])
             key = int(layout.keys[w]) if self._shuffled[stream] else None
-            window = self._windows[name] = _Window(self._streams[stream]._source, blocks, size, key)
+            begin = int(layout.number * self._sizes[stream] + layout.starts[w])
+            window = _Window(stream, self._streams[stream]._source, begin, blocks, size, key)
+            self._windows[name] = window
             if layout.number == self._passes[stream]:  # a pass that goes on from a state may begin within a window
                 window.given = max(int(self._places[stream] - layout.starts[w]), 0)
         return window
@@ -397,33 +422,38 @@ class BlockReader(Reader):
                 self.blocks_needed += 1
 
     def _read(self, window: _Window) -> dict[str, Any]:
-        blocks = [self._read_alike(window.source, block) for block in window.blocks]
+        blocks = []
+        for block in window.blocks:
+            columns = read_block(window.source, block)
+            kinds = {name: _kind(columns[name]) for name in self._parts}
+            # the first block of a window is compared with other windows when it is due, in an order that no thread changes
+            first = kinds, f"stream {window.source.name!r}, {window.source.where(block)}"
+            window.first = first if window.first is None else window.first
+            _refuse_other_kinds(kinds, window.first, window.source, block)
+            blocks.append(columns)
         with self._lock:
             self.blocks_read += len(blocks)
         return {name: concat_rows([block[name] for block in blocks]) for name in self._parts}
 
-    def _read_alike(self, source: BlockSource, block: int) -> dict[str, Any]:
-        """Read a block that can be joined with those before it: what lies there may have changed since the pool was made."""
-        columns = read_block(source, block)
-        kinds = {name: _kind(columns[name]) for name in self._parts}
-        if self._first is None:
-            self._first = kinds, f"stream {source.name!r}, {source.where(block)}"
-        elif kinds != self._first[0]:
-            name = next(name for name in self._parts if kinds[name] != self._first[0][name])
-            with _Note(source, block):
-                raise ValueError(
-                    f"{name} has rows of {kinds[name]}, but of {self._first[0][name]} in {self._first[1]}: they cannot be mixed "
-                    "into one batch."
-                )
-        return columns
-
     def gather(self, where: Any) -> dict[str, Any]:
+        batch, _ = self.gather_good(where, None)
+        assert batch is not None  # without a guard an error is raised
+        return batch
+
+    def gather_good(self, where: Any, guard: Any) -> tuple[dict[str, Any] | None, np.ndarray | None]:
         back, parts = where
         read = []
         for window, places, start, stop in parts:
-            columns = self._columns(window)
-            read.append((columns, places if window.order is None else window.order[places], start, stop))
-        batch = {name: self.gather_column(name, read, back) for name in self._parts}
+            if guard is None:
+                columns = self._columns(window)
+            else:
+                columns = guard.read(window.stream, window.begin, functools.partial(self._columns, window))
+            if columns is not None:
+                read.append((columns, places if window.order is None else window.order[places], start, stop))
+        kept = None
+        if len(read) < len(parts):
+            read, back, kept = _closed_up(read, back)
+        batch = {name: self.gather_column(name, read, back) for name in self._parts} if read else None
         with self._lock:
             for window, *_ in parts:
                 window.n_pins -= 1
@@ -435,12 +465,19 @@ class BlockReader(Reader):
                 if not window.n_pins:
                     self._drop(window)
         self._warn_if_read_too_often()
-        return batch
+        return batch, kept
 
     def _columns(self, window: _Window) -> dict[str, Any]:
         columns = window.columns
         if columns is None:
-            columns = self._read(window) if window.future is None else window.future.result()
+            try:
+                columns = self._read(window) if window.future is None else window.future.result()
+                # what lies there may have changed since the pool was made
+                self._first = window.first if self._first is None else self._first
+                _refuse_other_kinds(window.first[0], self._first, window.source, window.blocks[0])  # type: ignore[index]
+            except Exception:
+                window.future = None  # it is read anew if it is asked for again
+                raise
         with self._lock:
             if window.columns is None:
                 window.columns, window.future = columns, None
@@ -476,6 +513,30 @@ class BlockReader(Reader):
             f"blocks are read again and again: {self.blocks_read} reads of {self.blocks_needed} blocks; {advice}.",
             UserWarning,
             stacklevel=2,
+        )
+
+
+def _closed_up(read: list[Any], back: np.ndarray) -> tuple[list[Any], np.ndarray, np.ndarray]:
+    """Close the gaps that parts which could not be read leave; return which samples are left, too."""
+    good = np.zeros(len(back), bool)
+    for _, _, start, stop in read:
+        good[start:stop] = True
+    kept = good[back]
+    shift = np.cumsum(good) - 1
+    moved = [
+        (columns, rows, int(shift[start]), int(shift[start]) + stop - start) for columns, rows, start, stop in read
+    ]
+    return moved, shift[back[kept]], kept
+
+
+def _refuse_other_kinds(kinds: dict[str, str], first: Any, source: BlockSource, block: int) -> None:
+    """Refuse a block that cannot be joined with the first one."""
+    if kinds == first[0]:
+        return
+    name = next(name for name in kinds if kinds[name] != first[0][name])
+    with _Note(source, block):
+        raise ValueError(
+            f"{name} has rows of {kinds[name]}, but of {first[0][name]} in {first[1]}: they cannot be mixed into one batch."
         )
 
 

@@ -21,6 +21,8 @@ from typing import Any
 import numpy as np
 
 from ._batch import Batch
+from ._failures import RAISE
+from ._mux import known_sizes
 from ._optional import require
 from ._pool import StreamPool
 from ._run import Run
@@ -29,8 +31,12 @@ from ._state import pack, unpack
 FORMATS = ("skops", "pickle")
 _MAGIC = b"streamlearn checkpoint 1\n"
 _DIGEST = hashlib.sha256().digest_size
-# What a resumed fit may change: how long it goes on, and what it says and keeps on the way.
+# What a resumed fit may change: how long it goes on, what it does about streams that fail, what it says and keeps on the way.
 _FREE = {
+    "on_error",
+    "max_retries",
+    "retry_delay",
+    "max_errors",
     "checkpoint",
     "checkpoint_every",
     "checkpoint_format",
@@ -234,7 +240,7 @@ def _holds_data(value: Any) -> bool:
 
 def described_streams(pool: StreamPool) -> dict[str, Any]:
     """Return what a resumed fit compares: names, lengths (-1 where unknown) and parts of the streams."""
-    sizes = np.array([stream._n_samples for stream in pool], np.int64)
+    sizes, _ = known_sizes(pool, RAISE)
     parts = sorted({str(getattr(stream, "_parts", None)) for stream in pool})
     return {"names": pack(np.array(pool.names)), "sizes": pack(sizes), "parts": parts}
 

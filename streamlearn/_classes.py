@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from . import _inner
 from ._arrays import SampleStream
+from ._failures import RAISE, OnError
 from ._labels import Labels
 from ._outputs import stream_name
 from ._pool import StreamPool
@@ -29,7 +32,15 @@ def labels_of(estimator: Any, y: np.ndarray) -> Any:
     return labels.classes(estimator)
 
 
-def find_classes(estimator: Any, pool: StreamPool, classes: Any, seed: int, y: Any = None, fitted: Any = None) -> Any:
+def find_classes(
+    estimator: Any,
+    pool: StreamPool,
+    classes: Any,
+    seed: int,
+    y: Any = None,
+    fitted: Any = None,
+    rules: OnError = RAISE,
+) -> Any:
     """Return ``classes=`` for a first ``partial_fit``.
 
     Parameters
@@ -44,6 +55,8 @@ def find_classes(estimator: Any, pool: StreamPool, classes: Any, seed: int, y: A
         All targets, where they are at hand.
     fitted : object, optional
         The estimator that training goes on with, if it does.
+    rules : OnError
+        What is done about streams that fail: of those that are skipped, the labels up to there count, as in training.
 
     Raises
     ------
@@ -72,7 +85,7 @@ def find_classes(estimator: Any, pool: StreamPool, classes: Any, seed: int, y: A
             "once before training."
         )
     for position, stream in enumerate(pool):
-        for part in _targets(pool, position, stream, mix(seed, position)):
+        for part in _targets(pool, position, stream, mix(seed, position), rules):
             if part is None:
                 raise ValueError(
                     f"{stream_name(pool, position)} gives no y to tell the classes by, which {type(estimator).__name__} must "
@@ -92,17 +105,38 @@ def scanned_stream(estimator: Any, stream: Any, seed: int) -> Any:
     return find_classes(estimator, StreamPool([stream]), "scan", seed)
 
 
-def _targets(pool: StreamPool, position: int, stream: Streamer, seed: int) -> Iterator[Any]:
+def _until_it_fails(start: Callable[[], Iterator[Any]], rules: OnError) -> Iterator[Any]:
+    """Yield what an iterator yields until it fails for good; what is read again comes again."""
+    n = 0
+    while True:
+        try:
+            yield from start()
+            return
+        except Exception:
+            n += 1
+            if not rules.handles:
+                raise
+            if n > rules.n_retries:  # training will find it, and tell
+                return
+        threading.Event().wait(rules.delay(n))
+
+
+def _targets(pool: StreamPool, position: int, stream: Streamer, seed: int, rules: OnError) -> Iterator[Any]:
     """Yield the targets of a stream, piece by piece; of arrays and files they alone are read."""
     if isinstance(stream, SampleStream):
-        yield from stream._column_parts("y")
+        yield from _until_it_fails(lambda: stream._column_parts("y"), rules)
         return
     n, warned = 0, False
-    iterator = stream._start(seed, (0,))
-    try:
+    iterators: list[Any] = []
+
+    def batches() -> Iterator[Any]:
+        iterators.append(iterator := stream._start(seed, (0,)))
         # an iterator that takes gives as much as it is asked for, others their items as they come
         size = _ROWS if getattr(iterator, "takes", False) else None
-        for batch, _ in Batches(iterator, size, names=(pool.names[position],)):
+        yield from Batches(iterator, size, names=(pool.names[position],))
+
+    try:
+        for batch, _ in _until_it_fails(batches, rules):
             yield batch.y
             n += batch.n
             if n >= _MOST_SAMPLES:
@@ -121,4 +155,6 @@ def _targets(pool: StreamPool, position: int, stream: Streamer, seed: int) -> It
         error.add_note(f"raised by {stream_name(pool, position)}, of which classes='scan' reads the targets")
         raise
     finally:
-        close(iterator)
+        for iterator in iterators:
+            with contextlib.suppress(Exception) if rules.handles else contextlib.nullcontext():
+                close(iterator)

@@ -20,7 +20,8 @@ from ._checkpoint import FORMATS, check_checkpoint, checkpoints_of, saved_for
 from ._checkpoint import go_on as continue_run
 from ._classes import scanned_stream
 from ._factory import cloned_factory
-from ._fit_source import is_pool, make_source, validated_arrays
+from ._failures import ON_ERROR
+from ._fit_source import is_pool, make_source, rules_of, validated_arrays
 from ._methods import InnerMethods, inner_has
 from ._mux import MODES
 from ._pool import StreamPool
@@ -43,6 +44,7 @@ _ABOUT_TRAINING = (
     "blocks_read_",
     "blocks_needed_",
     "history_",
+    "stream_errors_",
     "_dtype",
 )
 _COUNT = Interval(numbers.Integral, 1, None, closed="left")
@@ -123,6 +125,19 @@ class StreamingEstimator(InnerMethods, MetaEstimatorMixin, BaseEstimator):
         Streams that have come, gone or changed their length are refused, and so are other parameters, except ``max_batches``
         and ``n_passes``: a finished fit goes on with a larger one. "allow-changes": streams may change; the pass under
         way begins again.
+    on_error : {"raise", "skip", "retry"}, default="raise"
+        What ``fit`` (and ``iter_fit``, of a mux) does when a stream cannot be read: a file that is gone or damaged, an exception
+        of a generator, an item that is no batch or does not fit those before it. "skip" sets the stream aside: what it gave
+        before counts, it is not visited again, and ``stream_errors_`` and a warning at the end tell of it. "retry" tries again
+        before. Errors of the estimator inside are always raised, and so are those of ``validation``.
+    max_retries : int, default=3
+        With "retry", how often an item, or a block of a file, is tried again. A generator is started anew for it, with the same
+        seed, up to the item that failed.
+    retry_delay : float, default=0.1
+        Seconds to wait before trying again; twice as long each further time, up to a minute.
+    max_errors : int, float or None, default=None
+        The most streams that may be set aside, or their share: one more ends ``fit`` with an error that names them. None: no
+        bound.
     random_state : int, RandomState instance or None, default=None
         Seeds the mux, streams that take ``rng`` or ``random_state``, and whatever inside the estimator has a
         ``random_state`` of None.
@@ -153,6 +168,10 @@ class StreamingEstimator(InnerMethods, MetaEstimatorMixin, BaseEstimator):
         ``n_samples`` (trained), ``seconds`` since the beginning, ``score``, ``n_scored`` (rows), and ``stream_counts``: a dict
         with the samples trained since the row before by name of their stream, of the 100 streams that gave the most (the
         others are under "(others)").
+    stream_errors_ : dict of lists
+        Columns for a DataFrame with a row for each stream that failed in the last training: ``name``, ``n_errors``, ``error``
+        (the last one), ``n_items`` (that it had given before, in the visit that failed; of arrays and files, samples) and
+        ``set_aside`` (False: trying again helped).
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -240,6 +259,14 @@ class StreamingEstimator(InnerMethods, MetaEstimatorMixin, BaseEstimator):
         "checkpoint_every": [_COUNT],
         "checkpoint_format": [StrOptions(set(FORMATS))],
         "resume": ["boolean", StrOptions({"allow-changes"})],
+        "on_error": [StrOptions(set(ON_ERROR))],
+        "max_retries": [Interval(numbers.Integral, 0, None, closed="left")],
+        "retry_delay": [Interval(numbers.Real, 0, None, closed="left")],
+        "max_errors": [
+            Interval(numbers.Integral, 0, None, closed="left"),
+            Interval(numbers.Real, 0, 1, closed="left"),
+            None,
+        ],
         "random_state": ["random_state"],
         "warm_start": ["boolean"],
         "verbose": ["verbose"],
@@ -270,6 +297,10 @@ class StreamingEstimator(InnerMethods, MetaEstimatorMixin, BaseEstimator):
         checkpoint_every: int = 1000,
         checkpoint_format: str = "skops",
         resume: bool | str = False,
+        on_error: str = "raise",
+        max_retries: int = 3,
+        retry_delay: float = 0.1,
+        max_errors: float | None = None,
         random_state: Any = None,
         warm_start: bool = False,
         verbose: int = 0,
@@ -296,6 +327,10 @@ class StreamingEstimator(InnerMethods, MetaEstimatorMixin, BaseEstimator):
         self.checkpoint_every = checkpoint_every
         self.checkpoint_format = checkpoint_format
         self.resume = resume
+        self.on_error = on_error
+        self.max_retries = max_retries
+        self.retry_delay = retry_delay
+        self.max_errors = max_errors
         self.random_state = random_state
         self.warm_start = warm_start
         self.verbose = verbose
@@ -364,12 +399,16 @@ class StreamingEstimator(InnerMethods, MetaEstimatorMixin, BaseEstimator):
         with nullcontext() if checkpoints is None else checkpoints.interruptible():
             train(run)
         run.close()
+        failures = run.failures
+        self.stream_errors_ = failures.table()
         self.estimator_ = run.estimator
         self.n_passes_ = run.n_passes_seen
         self._note_blocks(run.blocks)
         if not trainer.n_batches:
             if trainer.n_samples:
                 raise ValueError("sample_weight is zero for every sample of the streams: there is nothing to train on.")
+            if failed := failures.summary():
+                raise ValueError(f"the streams gave no sample: of {len(source.pool)}, {failed}.")
             raise ValueError(
                 f"the streams gave no sample: each of the {len(source.pool)} streams is empty, and there is nothing to train on."
             )
@@ -377,6 +416,7 @@ class StreamingEstimator(InnerMethods, MetaEstimatorMixin, BaseEstimator):
             self.history_ = watch.history
             self.estimator_ = self.estimator_ if watch.best_estimator is None else watch.best_estimator
         self._finish(trainer, source.counts(trainer.counts), source.names)
+        failures.warn("stream_errors_ tells all of them.")
         if source.arrays is not None and _inner.has_labels(self.estimator_):
             self.estimator_.labels_ = self.estimator_.predict(X)
         return self
@@ -481,6 +521,9 @@ class StreamingEstimator(InnerMethods, MetaEstimatorMixin, BaseEstimator):
             iterator = stream._start(mix(seed, 3, self.__dict__.get("n_batches_", 0)), stream._next_pass())
         else:
             iterator = iter(stream)
+        failures = getattr(iterator, "failures", None)
+        if failures is not None and not failures.rules.handles:
+            failures.rules = rules_of(self)
         try:
             for batch, _ in Batches(iterator, size, first, names, trainer.schema):
                 trainer.train(batch, [(0, batch.n)])
@@ -489,6 +532,9 @@ class StreamingEstimator(InnerMethods, MetaEstimatorMixin, BaseEstimator):
         finally:
             if iterator is not stream:
                 close(iterator)
+        if failures is not None:
+            self.stream_errors_ = failures.table()
+            failures.warn("stream_errors_ tells all of them.")
         if fresh and not trainer.n_batches:
             del self.estimator_
             raise ValueError("the stream gave no sample: there is nothing to train on.")

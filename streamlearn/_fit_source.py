@@ -17,7 +17,9 @@ from sklearn.utils.validation import validate_data
 
 from . import _inner
 from ._classes import find_classes, labels_of
+from ._failures import RAISE, OnError
 from ._hold_out import split_rows, split_streams
+from ._mux import known_sizes
 from ._pool import StreamPool, from_arrays
 from ._random import mix
 from ._sklearn import check_sample_weight
@@ -43,6 +45,8 @@ class Source:
         Positions of the streams of ``pool`` among all, where some are held out.
     names : tuple of str
         Of all streams.
+    rules : OnError
+        What is done about streams that cannot be asked for their length.
     """
 
     pool: StreamPool
@@ -51,6 +55,7 @@ class Source:
     held_out: StreamPool | None = None
     kept: np.ndarray | None = None
     names: tuple[str, ...] = ()
+    rules: OnError = RAISE
 
     def __post_init__(self) -> None:
         self.names = self.names or self.pool.names
@@ -58,8 +63,16 @@ class Source:
     @property
     def n_samples(self) -> int | None:
         """Samples of one pass over every stream, None if a length is unknown."""
-        sizes = [stream._n_samples for stream in self.pool]
-        return None if min(sizes) < 0 else sum(sizes)
+        sizes, _ = self.sizes
+        return None if sizes.min() < 0 else int(sizes.sum())
+
+    @functools.cached_property
+    def sizes(self) -> tuple[np.ndarray, dict[int, Exception]]:
+        """Samples of each stream, -1 where it is not known; and why some could not be asked for it."""
+        sizes, unsized = known_sizes(self.pool, self.rules)
+        if unsized and not self.rules.handles:
+            raise next(iter(unsized.values()))
+        return sizes, unsized
 
     def counts(self, trained: np.ndarray) -> np.ndarray:
         """Return what was counted of the streams of ``pool`` as counts of all streams."""
@@ -172,11 +185,18 @@ def _from_pool(owner: Any, pool: StreamPool, classes: Any, seed: int, y: Any = N
     """Return a source of streams, some of which may be held out."""
     fitted = getattr(owner, "estimator_", None) if owner.warm_start else None
     fraction = _fraction(owner) if split else None
+    rules = rules_of(owner)
     if fraction is None:
-        return Source(pool, find_classes(owner.estimator, pool, classes, mix(seed, 5), y, fitted))
+        classes = find_classes(owner.estimator, pool, classes, mix(seed, 5), y, fitted, rules)
+        return Source(pool, classes, rules=rules)
     kept, out = split_streams(len(pool), fraction, mix(seed, 4))
-    classes = find_classes(owner.estimator, pool, classes, mix(seed, 5), y, fitted)
-    return Source(pool[kept], classes, None, pool[out], kept, pool.names)
+    classes = find_classes(owner.estimator, pool, classes, mix(seed, 5), y, fitted, rules)
+    return Source(pool[kept], classes, None, pool[out], kept, pool.names, rules)
+
+
+def rules_of(owner: Any) -> OnError:
+    """Return what an estimator does about streams that fail."""
+    return OnError(owner.on_error, owner.max_retries, owner.retry_delay, owner.max_errors)
 
 
 def _from_factory(owner: Any, X: Any, y: Any, sample_weight: Any, classes: Any, seed: int) -> Source:

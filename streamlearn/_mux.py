@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
 
+from ._failures import OnError
 from ._mux_iterator import MuxIterator
 from ._policies import Chain, Ending, Policy, RoundRobin, Shuffled, SingleActive, WithReplacement
 from ._random import fresh_seed, generator, mix, seed_from
@@ -29,8 +31,9 @@ MODES = ("with_replacement", "single_active", "once", "exhaustive")
 class BaseMux(Streamer):
     """What all muxes share: streams, seeds and passes. A subclass gives a policy."""
 
-    def __init__(self, streams: Any, random_state: Any) -> None:
+    def __init__(self, streams: Any, random_state: Any, rules: OnError) -> None:
         super().__init__(streams)
+        self._rules = rules
         self._streams: Any = streams
         self._names: Sequence[str] | None = None
         self._random_state = random_state
@@ -38,6 +41,7 @@ class BaseMux(Streamer):
         self._n_passes = 0
         # what a pass over the streams finds out, for the passes to come: a nested mux is started at each visit
         self._known_sizes: np.ndarray | None = None
+        self._unsized: dict[int, Exception] = {}
         self._reader: Any = None
 
     def _policy(self, rng: np.random.Generator) -> Policy:
@@ -52,14 +56,25 @@ class BaseMux(Streamer):
         parent = self._own_seed if self._own_seed is not None else seed
         own = fresh_seed() if parent is None else mix(parent, *visit)
         reader = self._new_reader(mix(own, 1))
-        return MuxIterator(self._streams, self._policy(generator(own)), mix(own, 2), visit, self._names, reader)
+        policy = self._policy(generator(own))
+        unsized = self._unsized
+        if unsized:
+            self._forget()  # the next pass asks again
+        return MuxIterator(self._streams, policy, mix(own, 2), visit, self._names, reader, self._rules, unsized)
+
+    def _forget(self) -> None:
+        self._known_sizes, self._unsized, self._reader = None, {}, None
+
+    def _know_sizes(self, sizes: np.ndarray, unsized: dict[int, Exception]) -> None:
+        """Take note of the lengths of the streams, so that they are not asked for again."""
+        self._known_sizes, self._unsized = sizes, unsized
 
     def _new_reader(self, seed: int) -> Any:
         """Return an object that reads blocks from all streams at once, or None: they are pulled."""
         if self._reader is not None:
             return self._reader.restarted(seed)
         kinds = {type(stream) for stream in self._streams}
-        reader = kinds.pop()._joint_reader(self._streams, seed) if len(kinds) == 1 else None
+        reader = kinds.pop()._joint_reader(self._streams, seed, self._sizes()) if len(kinds) == 1 else None
         if hasattr(reader, "restarted"):
             self._reader = reader
         return reader
@@ -67,7 +82,7 @@ class BaseMux(Streamer):
     def _sizes(self) -> np.ndarray:
         """Number of samples of each stream, -1 where it is not known."""
         if self._known_sizes is None:
-            self._known_sizes = known_sizes(self._streams)
+            self._known_sizes, self._unsized = known_sizes(self._streams, self._rules)
         return self._known_sizes
 
     def __copy__(self) -> BaseMux:
@@ -82,7 +97,7 @@ class BaseMux(Streamer):
         return copy.copy(self)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_n_passes": 0, "_known_sizes": None, "_reader": None}
+        return {**self.__dict__, "_n_passes": 0, "_known_sizes": None, "_unsized": {}, "_reader": None}
 
     def _settings(self) -> dict[str, Any]:
         return {}
@@ -130,6 +145,20 @@ class StochasticMux(BaseMux):
     random_state : int, RandomState, Generator or None, default=None
         Every pass of a seeded mux differs from the last and is reproducible: a copy, clone or unpickled mux starts at pass
         0. Without a seed, a mux inside a seeded one derives its own; otherwise it is random.
+    on_error : {"raise", "skip", "retry"}, default="raise"
+        What is done when a stream raises an exception (or its length cannot be asked for). "raise": it is raised, with the
+        stream, its visit and item in a note. "skip": the stream is set aside: what it gave before counts, and it is not visited
+        again, in later passes either. "retry": the same, after trying again: a generator is started anew, with the seed of
+        its visit, and read up to the item that failed; of a file the block that failed is read again, and nothing is set
+        aside but what fails for good. A mux within this one handles its own streams in the same way, if it has no rule of its
+        own. KeyboardInterrupt and the like are always raised.
+    max_retries : int, default=3
+        How often an item, or a block of a file, is tried again.
+    retry_delay : float, default=0.1
+        Seconds to wait before trying again; twice as long each further time, up to a minute.
+    max_errors : int, float or None, default=None
+        The most streams that may be set aside, or their share of the streams; one more raises a RuntimeError that names
+        them. None: no bound.
 
     Raises
     ------
@@ -140,6 +169,8 @@ class StochasticMux(BaseMux):
 
     Warns
     -----
+    UserWarning
+        At the end of a pass, if streams were set aside; the ``stream_errors`` of its iterator tells all of them.
     UserWarning
         Once, if ``mode="single_active"`` makes a share impossible (distinct streams bound it by ``1 / n_active``).
 
@@ -183,8 +214,13 @@ class StochasticMux(BaseMux):
         prune_empty_seeds: bool = True,
         dist: str = "poisson",
         random_state: Any = None,
+        on_error: str = "raise",
+        max_retries: int = 3,
+        retry_delay: float = 0.1,
+        max_errors: float | None = None,
     ) -> None:
-        super().__init__(as_streams(streams), random_state)
+        rules = OnError(on_error, max_retries, retry_delay, max_errors)
+        super().__init__(as_streams(streams), random_state, rules)
         self._names = getattr(streams, "names", None)
         check_option("mode", mode, MODES)
         check_option("dist", dist, DISTS)
@@ -257,6 +293,8 @@ class ShuffledMux(BaseMux):
         Chance of each stream to give the next item. None (default): equal, or the weights of the pool.
     random_state : int, RandomState, Generator or None, default=None
         As in :class:`StochasticMux`.
+    on_error, max_retries, retry_delay, max_errors
+        As in :class:`StochasticMux`.
 
     Raises
     ------
@@ -274,8 +312,19 @@ class ShuffledMux(BaseMux):
     'xayzxbyzxyaz'
     """
 
-    def __init__(self, streams: Iterable, *, pool_weights: Any = None, random_state: Any = None) -> None:
-        super().__init__(as_streams(streams), random_state)
+    def __init__(
+        self,
+        streams: Iterable,
+        *,
+        pool_weights: Any = None,
+        random_state: Any = None,
+        on_error: str = "raise",
+        max_retries: int = 3,
+        retry_delay: float = 0.1,
+        max_errors: float | None = None,
+    ) -> None:
+        rules = OnError(on_error, max_retries, retry_delay, max_errors)
+        super().__init__(as_streams(streams), random_state, rules)
         self._names = getattr(streams, "names", None)
         self._weights = pool_shares(streams, pool_weights, len(self._streams))
 
@@ -296,6 +345,8 @@ class RoundRobinMux(BaseMux):
         without an item.
     random_state : int, RandomState, Generator or None, default=None
         For "permuted_cycle", and for streams that take seeds.
+    on_error, max_retries, retry_delay, max_errors
+        As in :class:`StochasticMux`.
 
     Raises
     ------
@@ -313,8 +364,19 @@ class RoundRobinMux(BaseMux):
     'ax1b2c'
     """
 
-    def __init__(self, streams: Iterable, *, mode: str = "exhaustive", random_state: Any = None) -> None:
-        super().__init__(as_streams(streams), random_state)
+    def __init__(
+        self,
+        streams: Iterable,
+        *,
+        mode: str = "exhaustive",
+        random_state: Any = None,
+        on_error: str = "raise",
+        max_retries: int = 3,
+        retry_delay: float = 0.1,
+        max_errors: float | None = None,
+    ) -> None:
+        rules = OnError(on_error, max_retries, retry_delay, max_errors)
+        super().__init__(as_streams(streams), random_state, rules)
         self._names = getattr(streams, "names", None)
         check_option("mode", mode, ("exhaustive", "cycle", "permuted_cycle"))
         self._mode = mode
@@ -337,6 +399,9 @@ class ChainMux(BaseMux):
         "exhaustive" ends after the last stream, "cycle" begins again with the first, until a whole cycle yields nothing.
     random_state : int, RandomState, Generator or None, default=None
         For streams that take seeds.
+    on_error, max_retries, retry_delay, max_errors
+        As in :class:`StochasticMux`; of a generator function of streams, they are set aside by their number in a cycle, and
+        ``max_errors`` is an int.
 
     Raises
     ------
@@ -360,11 +425,25 @@ class ChainMux(BaseMux):
     """
 
     def __init__(
-        self, streams: Iterable | Callable[[], Iterable], *, mode: str = "exhaustive", random_state: Any = None
+        self,
+        streams: Iterable | Callable[[], Iterable],
+        *,
+        mode: str = "exhaustive",
+        random_state: Any = None,
+        on_error: str = "raise",
+        max_retries: int = 3,
+        retry_delay: float = 0.1,
+        max_errors: float | None = None,
     ) -> None:
         check_option("mode", mode, ("exhaustive", "cycle"))
         lazy = callable(streams) and not isinstance(streams, Iterable)
-        super().__init__(streams if lazy else as_streams(streams), random_state)
+        rules = OnError(on_error, max_retries, retry_delay, max_errors)
+        if lazy and isinstance(max_errors, float):
+            raise ValueError(
+                f"max_errors={max_errors!r} is a share of the streams, whose number is not known of {function_name(streams)}: "
+                "pass an int."
+            )
+        super().__init__(streams if lazy else as_streams(streams), random_state, rules)
         self._names = None if lazy else getattr(streams, "names", None)
         self._lazy = lazy
         self._mode = mode
@@ -376,7 +455,7 @@ class ChainMux(BaseMux):
         own = fresh_seed() if parent is None else mix(parent, *visit)
         current: dict[int, Streamer] = {}
         policy = Chain(lambda number: self._ask(current, mix(own, 3), (*visit, number)), self._mode == "cycle")
-        return MuxIterator(current, policy, mix(own, 2), visit, None)
+        return MuxIterator(current, policy, mix(own, 2), visit, None, rules=self._rules)
 
     def _ask(self, current: dict[int, Streamer], seed: int, cycle: tuple[int, ...]) -> Iterator[tuple[int, int]]:
         """Ask the generator function for streams, keeping only the one that is due."""
@@ -425,6 +504,10 @@ def mux(
     revive: bool = False,
     dist: str = "poisson",
     random_state: Any = None,
+    on_error: str = "raise",
+    max_retries: int = 3,
+    retry_delay: float = 0.1,
+    max_errors: float | None = None,
 ) -> Iterator:
     """Interleave a pool of streams at random: a generator of ``n_samples`` items.
 
@@ -437,8 +520,8 @@ def mux(
         Number of items; None: without end.
     n_active : int
         Number of streams active at a time.
-    lam, pool_weights, prune_empty_seeds, dist, random_state
-        As in :class:`StochasticMux`.
+    lam, pool_weights, prune_empty_seeds, dist, random_state, on_error, max_retries, retry_delay, max_errors
+        As in :class:`StochasticMux`. A running generator cannot be tried again.
     with_replacement : bool, default=True
         A stream may be active several times at once (mode "with_replacement").
     revive : bool, default=False
@@ -480,6 +563,10 @@ def mux(
         prune_empty_seeds=prune_empty_seeds,
         dist=dist,
         random_state=random_state,
+        on_error=on_error,
+        max_retries=max_retries,
+        retry_delay=retry_delay,
+        max_errors=max_errors,
     )
     return stream.generate(n_samples)
 
@@ -510,5 +597,19 @@ def pool_shares(streams: Any, pool_weights: Any, n_streams: int) -> np.ndarray:
     return check_weights(getattr(streams, "weights", None) if pool_weights is None else pool_weights, n_streams)
 
 
-def known_sizes(streams: Sequence[Streamer]) -> np.ndarray:
-    return np.fromiter((stream._n_samples for stream in streams), np.int64, len(streams))
+def known_sizes(streams: Sequence[Streamer], rules: OnError) -> tuple[np.ndarray, dict[int, Exception]]:
+    """Return the number of samples of each stream, -1 where it is not known, and why some could not be asked for it (0)."""
+    sizes, unsized = np.zeros(len(streams), np.int64), {}
+    for i, stream in enumerate(streams):
+        n = 0
+        while True:
+            try:
+                sizes[i] = stream._n_samples
+                break
+            except Exception as error:
+                n += 1
+                if n > rules.n_retries:
+                    unsized[i] = error
+                    break
+                threading.Event().wait(rules.delay(n))
+    return sizes, unsized

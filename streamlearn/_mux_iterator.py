@@ -6,12 +6,15 @@ Streams that can give many samples at once (``Streamer._joint_reader``) are plan
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 
+from ._failures import RAISE, Failures, OnError, TooManyStreamErrors
 from ._plan import Planner
 from ._policies import Policy
 from ._random import mix
@@ -31,9 +34,11 @@ class MuxIterator:
         Position in the pool of the stream that gave the last item.
     takes : bool
         Whether :meth:`take` may be called: every stream gives samples by the block.
+    failures : Failures
+        Streams that failed, also those of muxes within.
     """
 
-    _VERSION = 1
+    _VERSION = 2
 
     def __init__(
         self,
@@ -43,6 +48,8 @@ class MuxIterator:
         path: tuple[int, ...],
         names: Sequence[str] | None,
         reader: Any = None,
+        rules: OnError | None = None,
+        unsized: dict[int, Exception] | None = None,
     ) -> None:
         self.position = -1
         self._slot = 0
@@ -53,6 +60,13 @@ class MuxIterator:
         self._seed = seed
         self._path = path
         self._names = names
+        self.failures = Failures(rules or RAISE, names, self._n_streams)
+        self.failures.visit = path
+        self._unsized = dict(unsized or {})  # streams whose length could not be asked for
+        self._tries: dict[
+            int, tuple[tuple[int, int, int], int]
+        ] = {}  # the item that was tried again in a slot, how often
+        self._stop = threading.Event()
         self._reader = reader
         n_slots = policy.n_slots
         planner = self._planner = Planner(policy, 0 if reader is None else largest_block(reader))
@@ -66,11 +80,29 @@ class MuxIterator:
         self._slots: list[int] = []  # drawn for the next items, and how many of them are used up
         self._at = 0
         self._due = -1  # the slot that gave the last item, until its visit was looked after
-        self._blocks = None if reader is None else Blocks(planner, reader)
+        self._blocks = None if reader is None else Blocks(planner, reader, self.failures)
         if policy.filled:
             for slot in range(n_slots):
                 self._replace(slot, exhausted=False)
         self._generator = self._run()
+
+    def adopt_failures(self, parent: Failures, stream: int) -> None:
+        """Note failures in the mux that holds this one at a position, before the first item."""
+        self.failures.within(parent, stream)
+
+    def go_on_with_failures(self, earlier: Failures) -> None:
+        """Go on with what earlier passes have noted, before the first item."""
+        self.failures.same_as(earlier)
+
+    def _note_unsized(self) -> None:
+        """Set aside streams whose length could not be asked for."""
+        unsized, self._unsized = self._unsized, {}
+        for stream, error in unsized.items():
+            if self.failures.is_aside(stream):
+                continue
+            if not self.failures.rules.handles:
+                raise error
+            self.failures.set_aside(stream, error, 0)
 
     def _run(self) -> Generator:
         return self._pull() if self._blocks is None else self._samples(self._blocks)
@@ -91,6 +123,7 @@ class MuxIterator:
     def _pull(self) -> Generator:
         policy, holder, left, nexts = self._policy, self._holder, self._left, self._nexts
         slots, at, slot = self._slots, self._at, self._due
+        self._note_unsized()
         try:
             while True:
                 if slot >= 0 and left[slot] <= 0:
@@ -111,8 +144,11 @@ class MuxIterator:
                             continue
                         slot = -1
                     except Exception as error:
-                        error.add_note(f"raised by {self._where(slot, self._planned[slot] - left[slot])}")
-                        raise
+                        if not self._handled(slot, error):
+                            raise
+                        if nexts[slot] is not _nothing or (self._replace(slot, exhausted=True) and not policy.stale):
+                            continue
+                        slot = -1
                     else:
                         self.position, self._slot = holder[slot], slot
                         self._at, self._due = at, slot
@@ -123,6 +159,8 @@ class MuxIterator:
             self._close_streams()
 
     def _close_streams(self) -> None:
+        self._stop.set()
+        self._stop = threading.Event()
         close(self._blocks)
         opened = [*self._iterators, *(iterator for iterator, _, _ in self._paused.values()), *self._shared.values()]
         self._iterators = [None] * len(self._iterators)
@@ -161,23 +199,27 @@ class MuxIterator:
             else:
                 close(iterator)
         if exhausted and self._streams[stream]._single_pass:
-            self._policy.drop(stream)
+            self._policy.drop([stream])
 
     def _first(self, slot: int) -> Any:
         """Open the stream of a visit as late as possible: when its first item is due."""
         stream = self._holder[slot]
         iterator: Any
+        if self.failures.is_aside(stream):
+            raise StopIteration
         visit, n_before = self._visits.get(stream, 0), 0
         if stream in self._paused:
             iterator, visit, n_before = self._paused.pop(stream)
+            self._opened[slot] = visit, n_before
         elif stream in self._shared:
             iterator = self._shared[stream]
+            self._opened[slot] = visit, 0
         else:
             visit = self._visits[stream] = self._visits.get(stream, -1) + 1
+            self._opened[slot] = visit, 0
             iterator = self._open(stream, visit)
             if self._is_shared(stream):
                 self._shared[stream] = iterator
-        self._opened[slot] = visit, n_before
         self._iterators[slot] = iterator
         self._nexts[slot] = iterator.__next__
         return next(iterator)
@@ -190,9 +232,75 @@ class MuxIterator:
         streamer = self._streams[stream]
         start = streamer._start_endless if self._is_shared(stream) else streamer._start
         try:
-            return start(mix(self._seed, stream), (*self._path, visit))
+            iterator = start(mix(self._seed, stream), (*self._path, visit))
         except StopIteration as error:  # it would be taken for the end of the stream
             raise RuntimeError("the function of the stream raised StopIteration") from error
+        if (adopt := getattr(iterator, "adopt_failures", None)) is not None:
+            adopt(self.failures, stream)
+        return iterator
+
+    # -- streams that fail --------------------------------------------------------------------------------------------
+
+    def _handled(self, slot: int, error: Exception) -> bool:
+        """Try the item that is due again, or set its stream aside; False if the error is to be raised."""
+        rules, stream = self.failures.rules, self._holder[slot]
+        item = self._planned[slot] - self._left[slot]
+        if not rules.handles or isinstance(error, TooManyStreamErrors):
+            error.add_note(f"raised by {self._where(slot, item)}")
+            return False
+        visit, n_before = self._opened[slot]
+        n_given = n_before + item
+        old = self._iterators[slot]
+        # such iterators have tried again themselves, and a running generator is gone
+        once = hasattr(old, "adopt_failures") or self._streams[stream]._single_pass
+        _close_quietly(old)
+        self._iterators[slot] = None
+        place = (stream, visit, n_given)
+        tried, n = self._tries.get(slot, (place, 0))
+        n = n if tried == place else 0
+        while n < rules.n_retries and not once:
+            n += 1
+            self.failures.note(stream, error, n_given)
+            self._tries[slot] = place, n
+            self._stop.wait(rules.delay(n))  # unlike a sleep it can be interrupted on every system
+            try:
+                iterator = self._open(stream, visit)
+                for _ in range(n_given):
+                    next(iterator)
+            except StopIteration:
+                error = ValueError(
+                    f"it had given {n_given} items before it failed, and gives fewer when it is read again"
+                )
+                continue
+            except Exception as again:
+                error = again
+                continue
+            self._iterators[slot], self._nexts[slot] = iterator, iterator.__next__
+            return True
+        self._set_aside(stream, error, n_given)
+        return True
+
+    def _set_aside(self, stream: int, error: Exception, n_given: int) -> None:
+        """End all visits of a stream, and begin no more."""
+        self._policy.drop([stream])
+        _close_quietly(self._shared.pop(stream, None))
+        for slot, held in enumerate(self._holder):
+            if held == stream:
+                _close_quietly(self._iterators[slot])
+                self._iterators[slot], self._nexts[slot] = None, _nothing
+        self.failures.set_aside(stream, error, n_given)
+
+    def refuse_last(self, error: Exception) -> bool:
+        """Set aside the stream that gave the last item, which cannot be used; False if the error is to be raised."""
+        slot, stream = self._slot, self.position
+        if not self.failures.rules.handles or self.takes or self._holder[slot] != stream:
+            return False
+        refuse = getattr(self._iterators[slot], "refuse_last", None)
+        if refuse is not None:
+            return refuse(error)
+        _, n_before = self._opened[slot]
+        self._set_aside(stream, error, n_before + self._planned[slot] - self._left[slot] - 1)
+        return True
 
     @property
     def blocks(self) -> tuple[int, int] | None:
@@ -229,7 +337,9 @@ class MuxIterator:
         """
         if not self.takes:
             self._refuse_running_generators()
-        before, reader = (self._planner.snapshot(), None) if self._blocks is None else self._blocks.snapshot()
+        before, reader, number = self._planner.snapshot(), None, 0
+        if self._blocks is not None:
+            before, reader, number = self._blocks.snapshot()
         slots = self._slots[self._at :]
         iterators: list[dict[str, Any] | None] = []
         for slot, iterator in enumerate(self._iterators):
@@ -257,8 +367,10 @@ class MuxIterator:
             ],
             "shared": [[stream, {"visit": 0, **save_iterator(cursor, 0)}] for stream, cursor in self._shared.items()],
             "reader": reader,
+            "block_number": number,
             "at": 0 if self._blocks is None else self._blocks.at,
             "position": self.position,
+            "failures": self.failures.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -273,6 +385,7 @@ class MuxIterator:
         check_same(state, "a mux", n_streams=self._n_streams, takes=self.takes)
         self._close_streams()
         self._seed = state["seed"]
+        self.failures.load_state_dict(state["failures"])
         self._planner.load_state_dict(state)
         self._slot, self._due = state["slot"], state["due"]
         self._visits = dict(zip(*unpack(state["visits"]), strict=True))
@@ -288,7 +401,7 @@ class MuxIterator:
                 self._opened[slot] = visit, n_given - (self._planned[slot] - self._left[slot])
                 self._iterators[slot], self._nexts[slot] = iterator, iterator.__next__
         if self._blocks is not None:
-            self._blocks.load_state_dict(state["reader"], state["at"])
+            self._blocks.load_state_dict(state["reader"], state["block_number"], state["at"])
         self._generator = self._run()
 
     def _refuse_running_generators(self) -> None:
@@ -312,12 +425,21 @@ class MuxIterator:
         None when the mux has ended. A batch is a view of a block, unless it spans several.
         """
         assert self._blocks is not None
+        if self._unsized:
+            self._note_unsized()
         return self._blocks.take(n)
 
     def _samples(self, blocks: Blocks) -> Generator:
+        self._note_unsized()
         while (sample := blocks.next_sample()) is not None:
             item, self.position = sample
             yield item
+
+
+def _close_quietly(iterator: Any) -> None:
+    """Close a stream that has failed: what that raises tells nothing new."""
+    with contextlib.suppress(Exception):
+        close(iterator)
 
 
 def _nothing() -> Any:

@@ -33,16 +33,17 @@ class ParquetFiles:
         self.filters: Any = None
         self.group_by: str | None = None
         self.columns: Any = None
-        self._rows: list[np.ndarray] | None = None
+        self._rows: list[np.ndarray | None] | None = None  # of a file: None, if it cannot be used
         self._counted: dict[int, np.ndarray] = {}
         self.__setstate__({})
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in ("_lock", "_footers")}
+        return {name: value for name, value in self.__dict__.items() if name not in ("_lock", "_footers", "_schema")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._lock = threading.Lock()
+        self._schema: Any = None  # of the first file; one that equals it needs no further check
         self._footers: OrderedDict[int, Any] = OrderedDict()  # no open files: a footer is what a file says of itself
 
     def footer(self, file: int) -> Any:
@@ -83,6 +84,9 @@ class ParquetFiles:
         fsspec = require("fsspec", extra="parquet", purpose="reading from a URL")
         return fsspec.core.url_to_fs(path, **(self.storage_options or {}))
 
+    def note_schema(self) -> None:
+        self._schema = self.footer(0).schema
+
     def schema(self, file: int, footer: Any = None) -> Any:
         """Arrow schema of a file, with the columns that its directories name."""
         pa = require("pyarrow", extra="parquet", purpose="from_parquet")
@@ -93,33 +97,43 @@ class ParquetFiles:
         return schema
 
     def row_groups(self, file: int) -> np.ndarray:
-        """Number of rows of each row group of a file. All footers are read, and all schemas checked, at the first call."""
+        """Number of rows of each row group of a file. All footers are read, and all schemas checked, at the first call.
+
+        A file that cannot be used raises when it is asked for itself, and is read again then.
+        """
         with self._lock:
             rows = self._rows
         if rows is None:
-            first = self.footer(0)
             files = range(len(self.paths))
             if len(files) < _FEW_FILES:
-                rows = [self._checked(i, first) for i in files]
+                rows = [self._rows_or_none(i) for i in files]
             else:
                 with ThreadPoolExecutor(min(8, 2 * (os.cpu_count() or 1))) as threads:
-                    rows = list(threads.map(lambda i: self._checked(i, first), files, chunksize=64))
+                    rows = list(threads.map(self._rows_or_none, files, chunksize=64))
             self._rows = rows
+        own = rows[file]
+        if own is None:
+            own = rows[file] = self._checked(file)
         if self.filters is None:
-            return rows[file]
+            return own
         if file not in self._counted:
-            self._counted[file] = np.array(
-                [self.count(file, group, None) for group in range(len(rows[file]))], np.int64
-            )
+            self._counted[file] = np.array([self.count(file, group, None) for group in range(len(own))], np.int64)
         return self._counted[file]
 
-    def _checked(self, file: int, first: Any) -> np.ndarray:
+    def _rows_or_none(self, file: int) -> np.ndarray | None:
+        try:
+            return self._checked(file)
+        except Exception:  # it is raised when the file is asked for
+            return None
+
+    def _checked(self, file: int) -> np.ndarray:
         footer = self.footer(file) if file < _FOOTERS else self._read_footer(file)
-        if not footer.schema.equals(first.schema):
+        if self._schema is None or not footer.schema.equals(self._schema):
             schema, where = self.schema(file, footer), repr(self.paths[file])
             self.columns.check(schema, where)
             refuse_missing([] if self.group_by is None else [self.group_by], schema.names, where)
             _try_filter(self.filters, schema, where)
+            self._schema = footer.schema if self._schema is None else self._schema
         return np.array([footer.row_group(i).num_rows for i in range(footer.num_row_groups)], np.int64)
 
     def _fragment(self, file: int, group: int) -> Any:
@@ -309,6 +323,7 @@ def from_parquet(
     options = check_options(window, shuffle, prefetch, cache_bytes)
     files = ParquetFiles(list_files(paths, (".parquet", ".pq", ".parq"), storage_options), storage_options)
     schema = files.schema(0)
+    files.note_schema()
     where = repr(files.paths[0])
     if not isinstance(group_by, str):
         raise TypeError(f"group_by must be 'file', 'row_group' or a column, got {group_by!r}.")

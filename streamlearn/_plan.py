@@ -7,6 +7,7 @@ samples at once has a block of draws planned: the same slots and the same visits
 from __future__ import annotations
 
 import heapq
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -66,6 +67,10 @@ class Planner:
             self.end(slot, exhausted=False)
         return self.begin(slot)
 
+    def drop(self, streams: Sequence[int]) -> None:
+        """Begin no more visits of streams that give samples by the block."""
+        self.policy.drop(streams, self.planned)
+
     def snapshot(self) -> dict[str, Any]:
         """Return copies of all that a plan changes, which :meth:`pack` makes a state of."""
         return {
@@ -100,6 +105,8 @@ class Planner:
         """
         policy = self.policy
         while True:
+            if policy.nothing_left():
+                return None
             size, self.block = self.block, min(2 * self.block, self._largest_block)  # a short fit plans little
             if policy.by_weight:
                 return self._plan_race(size)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import heapq
 import itertools
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 from typing import Any, ClassVar
 
 import numpy as np
@@ -80,8 +80,20 @@ class Policy:
         self.release(slot, stream, n_items, False)
         return self.activate(slot)
 
-    def drop(self, stream: int) -> None:
-        """Note that a stream can never be started again (a running generator at its end)."""
+    def drop(self, streams: Sequence[int], planned: Sequence[int] | None = None) -> None:
+        """Note that streams must not be started again: running generators at their end, and streams that fail.
+
+        Parameters
+        ----------
+        streams : sequence of int
+        planned : sequence of int, optional
+            Lengths of the visits in all slots, where visits go on to their end although the stream has failed (nothing of
+            it comes through); None: they are ended, as of exhausted streams.
+        """
+
+    def nothing_left(self) -> bool:
+        """Whether it is known that no stream can give an item."""
+        return False
 
     def lengths(self, k: int) -> np.ndarray:
         """Draw the lengths of ``k`` visits; of policies that assign, for streams that cannot end early."""
@@ -96,7 +108,7 @@ class Policy:
         raise NotImplementedError
 
     def bury(self, slot: int) -> None:
-        del self.alive[slot]
+        self.alive.pop(slot, None)
 
     def snapshot(self) -> dict[str, Any]:
         """Return copies of all that changes, which :meth:`pack` makes a state of while the policy goes on."""
@@ -279,8 +291,12 @@ class _Restarting(_Stochastic):
         else:
             self.barren.add(stream)
 
-    def drop(self, stream: int) -> None:
-        self._note_empty(stream, prune=True)
+    def drop(self, streams: Sequence[int], planned: Sequence[int] | None = None) -> None:
+        for stream in streams:
+            if self.weights[stream] > 0:
+                self._note_empty(stream, prune=True)
+        if planned is not None:
+            self.refresh()
 
     def lengths(self, k: int) -> np.ndarray:
         return self.length.sample(self.rng, k)
@@ -349,6 +365,18 @@ class SingleActive(_Restarting):
         self._design = self.weights
         self._capped: list[int] = []
         self.refresh()
+
+    def _note_empty(self, stream: int, prune: bool) -> None:
+        super()._note_empty(stream, prune)
+        self._see_if_it_assigns()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        self._see_if_it_assigns()
+
+    def _see_if_it_assigns(self) -> None:
+        # with fewer streams than slots, slots die
+        self.assigns = self.length.lam is not None and self.n_candidates - len(self.pruned) >= self.n_slots
 
     def refresh(self) -> None:
         if self.length.lam is None:
@@ -455,6 +483,16 @@ class Ending(_Stochastic):
         heapq.heappush(self._heap, (self._now + self._gaps.pop() / self._weight[stream], stream))
         return True
 
+    def drop(self, streams: Sequence[int], planned: Sequence[int] | None = None) -> None:
+        if planned is None:  # a stream that fails is in a slot, and is released as exhausted
+            return
+        dropped = set(streams)
+        self._heap = [entry for entry in self._heap if entry[1] not in dropped]
+        heapq.heapify(self._heap)
+        for stream, n in zip(self.holder, planned, strict=True):
+            if stream in dropped:
+                self._remaining[stream] = n
+
     def pack(self, snapshot: dict[str, Any]) -> dict[str, Any]:
         heap = snapshot["_heap"]
         columns = [[key for key, _ in heap], [stream for _, stream in heap]]
@@ -502,6 +540,12 @@ class Shuffled(Policy):
         super().load_state_dict(state)
         self._cumulative = np.empty(0)
 
+    def drop(self, streams: Sequence[int], planned: Sequence[int] | None = None) -> None:
+        self.weights[streams] = 0.0
+        self._cumulative = np.empty(0)
+        for slot in streams:
+            self.alive.pop(slot, None)
+
     def slots(self, k: int) -> np.ndarray:
         if not self.alive:
             return np.empty(0, np.intp)
@@ -540,6 +584,11 @@ class RoundRobin(Policy):
         self._visited: set[int] = set()
         self._gave = False
 
+    def drop(self, streams: Sequence[int], planned: Sequence[int] | None = None) -> None:
+        self._order = self._order[~np.isin(self._order, streams)]
+        for slot in streams:
+            self.alive.pop(slot, None)
+
     def slots(self, k: int) -> np.ndarray:
         if not self.alive:
             if self.mode == "exhaustive" or not self._gave:
@@ -571,13 +620,14 @@ class Chain(Policy):
         Whether to start again after the last.
     """
 
-    _changing = (*Policy._changing, "_number", "_n_asked", "_gave")
+    _changing = (*Policy._changing, "_number", "_n_asked", "_gave", "_dropped")
 
     def __init__(self, streams: Callable[[int], Iterator[tuple[int, int]]], cycle: bool) -> None:
         super().__init__(1)
         self.cycle = cycle
         self._streams = streams
         self._number = 0
+        self._dropped: set[int] = set()
         self._begin()
 
     def _begin(self) -> None:
@@ -593,6 +643,9 @@ class Chain(Policy):
                 f"there were {self._n_asked} streams in a cycle when the state was saved, and there are fewer now."
             )
 
+    def drop(self, streams: Sequence[int], planned: Sequence[int] | None = None) -> None:
+        self._dropped.update(streams)
+
     def slots(self, k: int) -> np.ndarray:
         return np.zeros(k if self.alive else 0, np.intp)
 
@@ -600,7 +653,7 @@ class Chain(Policy):
         while True:
             for stream, size in self._iterator:
                 self._n_asked += 1
-                if size != 0:
+                if size != 0 and stream not in self._dropped:
                     return stream, size if size > 0 else UNTIL_EXHAUSTED
             if not (self.cycle and self._gave):
                 return None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from typing import Any
 
 import numpy as np
 
 from ._ahead import Ahead
+from ._failures import Failures, Guard
 from ._plan import Planner
 from ._streamer import close
 
@@ -28,16 +30,28 @@ class Blocks:
     ----------
     planner : Planner
     reader : Reader
+    failures : Failures
 
     Attributes
     ----------
     at : int
         Samples of the block at hand that are used up.
+
+    Notes
+    -----
+    A block that could not be read, of a file that is damaged, say, is found out when it is gathered: its rows are left out,
+    and what comes after it of its stream in this pass, of which some may have been planned already. From then on the stream
+    is not planned: from the second block on after that one, which is always planned after that one was gathered, so that
+    the samples are the same with and without threads.
     """
 
-    def __init__(self, planner: Planner, reader: Any) -> None:
+    def __init__(self, planner: Planner, reader: Any, failures: Failures) -> None:
         self._planner = planner
         self._reader = reader
+        self.failures = failures
+        self._stop = threading.Event()
+        self._begun = False
+        self._n_located = self._n_gathered = 0
         alone = getattr(reader, "blocks_alone", _BLOCKS_ALONE)
         self._planning, self._reading = Ahead("plan", alone), Ahead("read", alone)
         self._planned_from: deque[tuple[dict[str, Any], Any]] = deque()  # what was before each block not used up
@@ -45,6 +59,7 @@ class Blocks:
 
     def _forget(self) -> None:
         self._chunk: Any = None  # the block that was read last
+        self._begun = False
         self._who = np.empty(0, np.int32)
         self.at = 0
         self._planned_from.clear()
@@ -81,47 +96,63 @@ class Blocks:
 
     def _next(self) -> bool:
         """Read the next block, now that the last one is used up; False if there is none."""
-        if (block := self._reading.next(self._read)) is None:
-            return False
-        if self._chunk is not None:
-            self._planned_from.popleft()
-        self._chunk, self._who = block
-        self.at = 0
-        return True
+        while (block := self._reading.next(self._read)) is not None:
+            if self._begun:
+                self._planned_from.popleft()
+            self._begun = True
+            self._chunk, self._who = block
+            self.at = 0
+            if len(self._who):
+                return True
+        return False
 
-    def _read(self) -> tuple[dict[str, Any], np.ndarray] | None:
+    def _read(self) -> tuple[dict[str, Any] | None, np.ndarray] | None:
         """Read the block that was planned."""
         located = self._planning.next(self._locate)
-        return None if located is None else (self._reader.gather(located[0]), located[1])
+        if located is None:
+            return None
+        where, who = located
+        guard = None
+        if self.failures.rules.handles:
+            guard = Guard(self.failures, self._stop, self._n_gathered)
+        batch, kept = self._reader.gather_good(where, guard)
+        self._n_gathered += 1
+        return batch, who if kept is None else who[kept]
 
     def _locate(self) -> tuple[Any, np.ndarray] | None:
         """Plan a block, and return where its samples lie and the positions of their streams."""
         before = self._planner.snapshot()
+        if self.failures.rules.handles and (failed := self.failures.set_aside_in(self._n_located - 2)):
+            self._planner.drop(failed)
         plan = self._planner.plan()
         if plan is None:
             return None
         located = self._reader.locate(*plan)
         self._planned_from.append((before, self._reader.moved))
+        self._n_located += 1
         return located
 
     def close(self) -> None:
         """Wait for what is under way, and forget what was read ahead."""
+        self._stop.set()
         self._reading.close()  # it waits for the other
         self._planning.close()
         close(self._reader)
+        self._stop = threading.Event()
 
-    def snapshot(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return what was before the block at hand, of the planner as a snapshot and of the reader as a state."""
+    def snapshot(self) -> tuple[dict[str, Any], dict[str, Any], int]:
+        """Return what was before the block at hand, of the planner as a snapshot and of the reader as a state, and its number."""
         self._reading.settle()
         self._planning.settle()
         before, moves = self._planner.snapshot(), []
         if self._planned_from:  # blocks that are not used up are planned again from what was before them
             before, moves = self._planned_from[0][0], [moved for _, moved in self._planned_from]
-        return before, self._reader.state_dict(moves)
+        return before, self._reader.state_dict(moves), self._n_located - len(self._planned_from)
 
-    def load_state_dict(self, reader: dict[str, Any], at: int) -> None:
-        """Go on ``at`` a place in the block that comes next, once the planner is where it was."""
+    def load_state_dict(self, reader: dict[str, Any], number: int, at: int) -> None:
+        """Go on ``at`` a place in the block of this number, once the planner is where it was."""
         self._forget()
+        self._n_located = self._n_gathered = number
         self._reader.load_state_dict(reader)
         if at and not self._next():
             raise ValueError("the streams end before the place where the state was saved: their data has changed.")

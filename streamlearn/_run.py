@@ -12,6 +12,7 @@ import numpy as np
 
 from . import _inner
 from ._batch import Batch
+from ._failures import Failures
 from ._fit_source import Source
 from ._mux import StochasticMux
 from ._progress import Progress
@@ -78,13 +79,15 @@ class Run:
         The stopping rule, if there is one.
     blocks : tuple (read, needed) or None
         Blocks of files that the passes which have ended read and needed.
+    failures : Failures
+        Streams that have failed, of all passes.
     ended : bool
         Whether the samples are spent, or a rule has ended training.
     stopped : bool
         Whether training has ended or has had ``max_batches``.
     """
 
-    _VERSION = 1
+    _VERSION = 2
 
     def __init__(
         self,
@@ -111,6 +114,7 @@ class Run:
             self.progress = None
         self._source = source
         self._mux = StochasticMux(source.pool, **settings)
+        self.failures = Failures(self._mux._rules, source.pool.names, len(source.pool))
         self._seed = seed
         self._size, self._first = _batch_rows(trainer.estimator, source, batch_size)
         self._max_batches = max_batches
@@ -162,6 +166,7 @@ class Run:
             "batches": None if self.batches is None else self.batches.state_dict(),
             "progress": None if self.progress is None else self.progress.state_dict(),
             "hooks": [hook.state_dict() for hook in self._hooks],
+            "failures": self.failures.state_dict(),
         }
 
     def objects(self) -> dict[str, Any]:
@@ -199,6 +204,8 @@ class Run:
         self._seed, self.n_passes, self.ended = state["seed"], state["n_passes"], state["ended"]
         self.blocks = None if state["blocks"] is None else tuple(state["blocks"])
         self.trainer.load_state_dict(state["trainer"])
+        if same_streams:  # else what has failed may be another stream now, and is found out again
+            self.failures.load_state_dict(state["failures"])
         if self.progress is not None:
             self.progress.load_state_dict(state["progress"], objects["progress"])
         for hook, saved, its_objects in zip(self._hooks, state["hooks"], objects["hooks"], strict=True):
@@ -238,7 +245,9 @@ class Run:
 
     def _begin_pass(self) -> None:
         self._n_before = self.trainer.n_samples
+        self._mux._know_sizes(*self._source.sizes)
         self.iterator = self._mux._start(self._seed, (self.n_passes,))
+        self.iterator.go_on_with_failures(self.failures)
         self.n_passes += 1
         first = 1 if self.trainer.n_batches else self._first
         self.batches = Batches(self.iterator, self._size, first, self._source.pool.names, self.trainer.schema)
@@ -313,6 +322,10 @@ def mux_settings(owner: Any, source: Source) -> dict[str, Any]:
         "mode": mode,
         "dist": owner.dist,
         "prune_empty_seeds": owner.prune_empty_seeds,
+        "on_error": owner.on_error,
+        "max_retries": owner.max_retries,
+        "retry_delay": owner.retry_delay,
+        "max_errors": owner.max_errors,
     }
 
 

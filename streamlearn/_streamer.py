@@ -173,8 +173,11 @@ class Streamer:
         raise NotImplementedError
 
     @classmethod
-    def _joint_reader(cls, streams: Sequence[Streamer], seed: int) -> Any:
-        """Return an object that reads blocks of samples from all of ``streams`` at once, or None: they cannot."""
+    def _joint_reader(cls, streams: Sequence[Streamer], seed: int, sizes: Any = None) -> Any:
+        """Return an object that reads blocks of samples from all of ``streams`` at once, or None: they cannot.
+
+        ``sizes`` are their numbers of samples, where these were asked for before.
+        """
         return None
 
     def _with_visit(self, visit: tuple[int, ...]) -> dict[str, Any]:
@@ -247,6 +250,9 @@ class Passes(Generator):
         self._number: tuple[int, ...] = ()
         self._n_given = 0  # in the pass under way
         self._resumed = False
+        self._failures: Any = None  # of a mux: its streams that have failed
+        self._to_warn_of: Any = None
+        self._held_by: tuple[Any, int] | None = None
 
     def send(self, value: Any) -> Any:
         """Return the next item; ``value`` goes nowhere."""
@@ -263,19 +269,34 @@ class Passes(Generator):
                 self._close()
                 if self._again and gave:  # cycling a pass without an item would spin
                     continue
-                self._left = 0
                 break
             except BaseException:
-                self.close()
+                self._left = 0
+                self._close()
                 raise
             self._n_given += 1
             self._left -= 1
             return item
-        self._close()
+        self.close()
         raise StopIteration
 
     def _start(self) -> Iterator:
-        return self._stream._start(mix(self._seed, self._n_passes), self._number)
+        iterator: Any = self._stream._start(mix(self._seed, self._n_passes), self._number)
+        if self._held_by is not None and hasattr(iterator, "adopt_failures"):
+            iterator.adopt_failures(*self._held_by)
+        elif self._failures is not None:
+            iterator.go_on_with_failures(self._failures)
+        self._failures = self._to_warn_of = getattr(iterator, "failures", None)
+        return iterator
+
+    def adopt_failures(self, parent: Any, stream: int) -> None:
+        """Handle streams that fail as the mux does that holds this one, and tell it."""
+        self._held_by = parent, stream
+
+    @property
+    def stream_errors(self) -> dict[str, list[Any]]:
+        """Of a mux with ``on_error``: columns for a DataFrame with a row for each stream that has failed so far."""
+        return {} if self._failures is None else self._failures.table()
 
     def _close(self) -> None:
         iterator, self._iterator = self._iterator, None
@@ -287,12 +308,22 @@ class Passes(Generator):
         return super().throw(*error)
 
     def close(self) -> None:
-        """End the stream, and close what it has open."""
+        """End the stream, and close what it has open.
+
+        Warns
+        -----
+        UserWarning
+            Once, if streams of a mux were set aside since they failed.
+        """
         self._left = 0
         self._close()
+        failures, self._to_warn_of = self._to_warn_of, None
+        if failures is not None and self._held_by is None:
+            failures.warn("The iterator's stream_errors tells all of them.")
 
     def __del__(self) -> None:
-        self.close()
+        self._left = 0
+        self._close()
 
     def state_dict(self) -> dict[str, Any]:
         """Return where the stream stands, as a JSON-able dict of fixed shape.

@@ -354,7 +354,13 @@ class Batches:
             if keep_plain(item, position):
                 self.n_items += 1
                 continue
-            batch = self._read(item, position)
+            try:
+                batch = self._read(item, position)
+            except Exception as error:
+                # a stream of what cannot be learned from is one that fails
+                if not told or not iterator.refuse_last(error):
+                    raise
+                continue
             self.n_items += 1
             if done := self.joiner.feed(batch, position):
                 ready.extend(reversed(done))

@@ -15,7 +15,7 @@ LAYERS = [
     {"_labels", "_optional", "_random", "_rows", "_sklearn", "_span"},
     {"_state"},
     {"_streamer", "_visits", "_ahead", "_prefetch", "_files"},
-    {"_policies", "_processes"},
+    {"_policies", "_processes", "_failures"},
     {"_plan"},
     {"_read_ahead"},
     {"_mux_iterator", "_arrays", "_batch", "_columns", "_lines"},

@@ -21,8 +21,7 @@ from typing import Any
 import numpy as np
 
 from ._batch import Batch
-from ._failures import RAISE
-from ._mux import known_sizes
+from ._failures import RAISE, known_sizes
 from ._optional import require
 from ._pool import StreamPool
 from ._run import Run

@@ -11,6 +11,8 @@ from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from ._visits import check_count, check_option
 
 ON_ERROR = ("raise", "skip", "retry")
@@ -93,6 +95,24 @@ class OnError:
 
 
 RAISE = OnError()
+
+
+def known_sizes(streams: Sequence[Any], rules: OnError) -> tuple[np.ndarray, dict[int, Exception]]:
+    """Return the number of samples of each stream, -1 where it is not known, and why some could not be asked for it (0)."""
+    sizes, unsized = np.zeros(len(streams), np.int64), {}
+    for i, stream in enumerate(streams):
+        n = 0
+        while True:
+            try:
+                sizes[i] = stream._n_samples
+                break
+            except Exception as error:
+                n += 1
+                if n > rules.n_retries:
+                    unsized[i] = error
+                    break
+                threading.Event().wait(rules.delay(n))
+    return sizes, unsized
 
 
 class Failed:

@@ -17,9 +17,8 @@ from sklearn.utils.validation import validate_data
 
 from . import _inner
 from ._classes import find_classes, labels_of
-from ._failures import RAISE, OnError
+from ._failures import RAISE, OnError, known_sizes
 from ._hold_out import split_rows, split_streams
-from ._mux import known_sizes
 from ._pool import StreamPool, from_arrays
 from ._random import mix
 from ._sklearn import check_sample_weight

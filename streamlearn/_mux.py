@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import copy
-import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
 
-from ._failures import OnError
+from ._failures import OnError, known_sizes
 from ._mux_iterator import MuxIterator
 from ._policies import Chain, Ending, Policy, RoundRobin, Shuffled, SingleActive, WithReplacement
 from ._random import fresh_seed, generator, mix, seed_from
@@ -595,21 +594,3 @@ def as_streams(streams: Any) -> list[Streamer]:
 def pool_shares(streams: Any, pool_weights: Any, n_streams: int) -> np.ndarray:
     """Weights as shares: those given, else those of the pool, else equal ones."""
     return check_weights(getattr(streams, "weights", None) if pool_weights is None else pool_weights, n_streams)
-
-
-def known_sizes(streams: Sequence[Streamer], rules: OnError) -> tuple[np.ndarray, dict[int, Exception]]:
-    """Return the number of samples of each stream, -1 where it is not known, and why some could not be asked for it (0)."""
-    sizes, unsized = np.zeros(len(streams), np.int64), {}
-    for i, stream in enumerate(streams):
-        n = 0
-        while True:
-            try:
-                sizes[i] = stream._n_samples
-                break
-            except Exception as error:
-                n += 1
-                if n > rules.n_retries:
-                    unsized[i] = error
-                    break
-                threading.Event().wait(rules.delay(n))
-    return sizes, unsized

@@ -7,22 +7,20 @@ from __future__ import annotations
 
 import copy
 import itertools
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from scipy import sparse
 
 from ._failures import RAISE, Failures, GuardOfOne
-from ._random import LARGEST, fresh_seed, mix, mix32, mix_array, permute
-from ._rows import concat_rows, is_frame, n_rows, row_bytes, slice_rows, take_rows
+from ._random import fresh_seed, mix, mix32, permute
+from ._reader import Reader, by_table, pass_key
+from ._rows import n_rows, row_bytes, slice_rows, take_rows
 from ._span import Span
-from ._state import check_state, pack, unpack
+from ._state import check_state
 from ._streamer import Streamer, close
 
 _SAMPLES_AHEAD = 256
-Moved = tuple[np.ndarray, np.ndarray, np.ndarray]
 _ROWS_SEARCHED = 4096
 
 
@@ -241,197 +239,6 @@ def check_parts(columns: Sequence[Any]) -> None:
         )
 
 
-class Reader:
-    """Reads blocks of samples from many streams, each with one cursor over an order shuffled for each of its passes.
-
-    No order is kept: the row at a place of a pass is computed (:func:`permute`), so that an idle stream costs its cursor. A
-    subclass knows where the samples lie.
-
-    Parameters
-    ----------
-    sizes : ndarray of shape (n_streams,)
-        Samples of each stream.
-    shuffled : ndarray of shape (n_streams,)
-        Whether each pass of a stream has an order of its own.
-    seed : int
-
-    Attributes
-    ----------
-    moved : Moved
-        Streams, and their places and passes before the last call of :meth:`locate`.
-    """
-
-    row_bytes = 1  # about how many bytes a sample has
-    moved: Moved
-    _VERSION = 1
-
-    def __init__(self, sizes: np.ndarray, shuffled: np.ndarray, seed: int) -> None:
-        if sizes.max(initial=0) > LARGEST:
-            raise ValueError(f"a stream may hold at most {LARGEST} samples, got {sizes.max()}.")
-        self._sizes = sizes
-        self._shuffled = shuffled
-        self._rewind(seed)
-
-    def _rewind(self, seed: int) -> None:
-        n = len(self._sizes)
-        self._seed = seed
-        self._keys = mix_array(seed, np.arange(n))
-        self._places = np.zeros(n, np.int64)  # in the pass under way
-        self._passes = np.zeros(n, np.int64)
-
-    def state_dict(self, moves: Sequence[Moved] = ()) -> dict[str, Any]:
-        """Return where the cursors stood before these moves, which were the last; idle streams take no room.
-
-        Parameters
-        ----------
-        moves : sequence of Moved
-            In the order in which they were made.
-        """
-        places, passes = self._places, self._passes
-        if moves:
-            places, passes = places.copy(), passes.copy()
-        for present, old_places, old_passes in reversed(moves):
-            places[present], passes[present] = old_places, old_passes
-        begun = np.flatnonzero(places | passes)
-        return {
-            "kind": "reader",
-            "version": self._VERSION,
-            "seed": self._seed,
-            "sizes": zlib.crc32(self._sizes.astype(np.int64).tobytes()),
-            "begun": pack(begun),
-            "places": pack(places[begun]),
-            "passes": pack(passes[begun]),
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Put the cursors where a state says.
-
-        Raises
-        ------
-        ValueError
-            If the streams had other lengths.
-        """
-        check_state(state, "reader", self._VERSION, ("seed", "sizes", "begun", "places", "passes"))
-        if state["sizes"] != zlib.crc32(self._sizes.astype(np.int64).tobytes()):
-            raise ValueError("state was saved of streams of other lengths: the data has changed since. Begin anew.")
-        self._rewind(state["seed"])
-        begun = unpack(state["begun"])
-        self._places[begun], self._passes[begun] = unpack(state["places"]), unpack(state["passes"])
-
-    def read(self, streams: np.ndarray) -> dict[str, Any]:
-        """Return a batch with the next sample of each of the streams, in this order."""
-        return self.gather(self.locate(np.arange(len(streams)), streams, np.ones(len(streams), np.int64))[0])
-
-    def locate(self, order: np.ndarray, streams: np.ndarray, lengths: np.ndarray) -> tuple[Any, np.ndarray]:
-        """Move the cursors by runs of samples, and return where those lie.
-
-        Parameters
-        ----------
-        order : ndarray of shape (n_samples,)
-            Place in time of each sample, run after run.
-        streams, lengths : ndarrays of shape (n_runs,)
-            The stream and the number of samples of each run.
-
-        Returns
-        -------
-        where : object
-            What :meth:`gather` takes.
-        who : ndarray of shape (n_samples,), int32
-            Their streams, in time.
-        """
-        by_stream = np.argsort(streams, kind="stable")
-        lengths_by = lengths[by_stream]
-        ends = np.cumsum(lengths_by)
-        first = np.flatnonzero(np.diff(streams[by_stream], prepend=-1))
-        present = streams[by_stream[first]]
-        counts = np.diff(ends[np.append(first[1:] - 1, len(ends) - 1)], prepend=0)
-        sizes, places = self._sizes[present], self._places[present]
-        # runs of one stream follow each other in its order, as they stand
-        run_places = np.empty(len(streams), np.int64)
-        n_runs = np.diff(np.append(first, len(streams)))
-        run_places[by_stream] = ends - lengths_by + np.repeat(places - (np.cumsum(counts) - counts), n_runs)
-        who = np.repeat(streams.astype(np.int32), lengths)
-        place = np.arange(len(order)) + np.repeat(run_places - (np.cumsum(lengths) - lengths), lengths)
-        number: Any = None
-        totals = places + counts
-        wrapped = totals > sizes
-        # what has no order of its own is given in time, and so is a pass before the next begins
-        torn = (wrapped | ~self._shuffled[present]) & (n_runs > 1)
-        if torn.any():
-            _put_in_time(place, who, order, present[torn])
-        if wrapped.any():
-            size = self._sizes[who]
-            number, place = np.divmod(place, size)
-        where = self._find(place, who, number, present, order)
-        self.moved = (present, places, self._passes[present])
-        self._passes[present] += totals // sizes
-        self._places[present] = totals % sizes
-        who_in_time = np.empty_like(who)
-        who_in_time[order] = who
-        return where, who_in_time
-
-    def _find(
-        self, place: np.ndarray, who: np.ndarray, number: np.ndarray | None, present: np.ndarray, order: np.ndarray
-    ) -> Any:
-        """Return what :meth:`gather` takes.
-
-        Parameters
-        ----------
-        place, who : ndarrays of shape (n_samples,)
-            Place of each sample in a pass over its stream, and the stream.
-        number : ndarray of shape (n_samples,) or None
-            Which pass: that under way, or this many later. None: that under way for all.
-        present : ndarray of shape (n_present,)
-            The streams, sorted.
-        order : ndarray of shape (n_samples,)
-            Place of each sample in time.
-        """
-        raise NotImplementedError
-
-    def gather(self, where: Any) -> dict[str, Any]:
-        """Return the batch of the samples that were located, in time."""
-        raise NotImplementedError
-
-    def gather_good(self, where: Any, guard: Any) -> tuple[dict[str, Any] | None, np.ndarray | None]:
-        """Return the batch of the samples that can be read, None if none can, and which those are; None: all."""
-        return self.gather(where), None
-
-    def gather_column(self, name: str, parts: list[tuple[Any, np.ndarray, int, int]], back: np.ndarray) -> Any:
-        """Gather one column from ``(columns, rows, start, stop)`` of each table, and bring the rows into their order in time.
-
-        Row ``i`` in time is the one at ``back[i]`` of them all, of which those of a table are from ``start`` to ``stop``.
-        """
-        values = [columns[name] for columns, *_ in parts]
-        if not Span.fits(values):
-            taken = [take_rows(value, rows) for value, (_, rows, _, _) in zip(values, parts, strict=True)]
-            return take_rows(concat_rows(taken), back)
-        span = Span(values)
-        index = np.empty(len(back), np.int64)
-        for base, (_, rows, start, stop) in zip(span.bases.tolist(), parts, strict=True):
-            np.multiply(rows, span.step, out=index[start:stop])
-            index[start:stop] += base
-        return span.take(index.take(back))
-
-    def slice(self, batch: dict[str, Any], start: int, stop: int) -> dict[str, Any]:
-        return {
-            name: values[start:stop] if isinstance(values, np.ndarray) else slice_rows(values, start, stop)
-            for name, values in batch.items()
-        }
-
-    def join(self, batches: list[dict[str, Any]]) -> dict[str, Any]:
-        return {name: concat_rows([batch[name] for batch in batches]) for name in batches[0]}
-
-    def sample(self, batch: dict[str, Any], row: int) -> dict[str, Any]:
-        """Return one row as a sample: arrays lose their first axis, other kinds keep it."""
-        if {*map(type, batch.values())} == {np.ndarray} and batch["X"].ndim > 1:  # as nearly always
-            return {name: values[row] for name, values in batch.items()}
-        batch = self.slice(batch, row, row + 1)
-        X = batch["X"]
-        if sparse.issparse(X) or is_frame(X) or not isinstance(X, np.ndarray) or X.ndim < 2:
-            return batch
-        return {name: values[0] if isinstance(values, np.ndarray) else values for name, values in batch.items()}
-
-
 class ArrayReader(Reader):
     """Reads blocks of samples from many array streams."""
 
@@ -517,39 +324,3 @@ class ArrayReader(Reader):
         if self._sliceable:
             return {name: values[start:stop] for name, values in batch.items()}
         return super().slice(batch, start, stop)
-
-
-def by_table(
-    tables: np.ndarray, n_tables: int, rows: np.ndarray, order: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, list[int]]:
-    """Sort samples by the table in which they lie.
-
-    Returns
-    -------
-    rows : ndarray of shape (n_samples,)
-        Table by table.
-    back : ndarray of shape (n_samples,)
-        Where the sample that is due at each time stands among them.
-    cuts : list of int, of length n_tables + 1
-        Where each table begins among them.
-    """
-    by = np.argsort(tables, kind="stable")
-    back = np.empty_like(order)
-    back[order[by]] = np.arange(len(order))
-    return rows[by], back, np.searchsorted(tables[by], np.arange(n_tables + 1)).tolist()
-
-
-def pass_key(number: np.ndarray) -> np.ndarray:
-    return number.astype(np.uint32) * np.uint32(0x9E3779B1)
-
-
-def _put_in_time(place: np.ndarray, who: np.ndarray, order: np.ndarray, streams: np.ndarray) -> None:
-    """Give the places of these streams out in time instead of run after run.
-
-    It makes a difference only where a stream passes into its next pass within a block and has several runs there: nothing
-    may come twice before all has come once.
-    """
-    concerned = np.flatnonzero(np.isin(who, streams))
-    by_run = concerned[np.lexsort((place[concerned], who[concerned]))]
-    by_time = concerned[np.lexsort((order[concerned], who[concerned]))]
-    place[by_time] = place[by_run]

@@ -11,16 +11,16 @@ import threading
 import warnings
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator, Sequence
-from concurrent.futures import Future
 from typing import Any
 
 import numpy as np
 
 from ._arrays import Reader, SampleStream, by_table, check_parts, pass_key
 from ._prefetch import Prefetcher
-from ._random import generator, mix32, mix_array, permute
+from ._random import generator, mix32
 from ._rows import concat_rows, is_frame, n_rows, row_bytes, slice_rows
 from ._streamer import Streamer
+from ._windows import Layout, Window
 
 CACHE_BYTES = 2**28
 # A mux plans as many samples at once as have 8 MB: here at most 8192, since the windows that they lie in are held meanwhile.
@@ -181,82 +181,6 @@ def read_block(source: BlockSource, block: int) -> dict[str, Any]:
         return columns
 
 
-class _Window:
-    """Consecutive blocks of a pass over a stream, whose samples are mixed."""
-
-    __slots__ = (
-        "begin",
-        "blocks",
-        "columns",
-        "first",
-        "future",
-        "given",
-        "key",
-        "n_bytes",
-        "n_pins",
-        "order",
-        "size",
-        "source",
-        "stream",
-    )
-
-    def __init__(
-        self, stream: int, source: BlockSource, begin: int, blocks: list[int], size: int, key: int | None
-    ) -> None:
-        self.stream = stream
-        self.source = source
-        self.begin = begin  # samples of all passes over the stream that come before it
-        self.key = key  # of the order of its rows; None: as they lie
-        self.order: np.ndarray | None = None
-        self.blocks = blocks
-        self.size = size
-        self.given = 0  # samples that were located
-        self.n_pins = 0  # times that it was located and not gathered yet
-        self.n_bytes = 0
-        self.columns: dict[str, Any] | None = None
-        self.future: Future | None = None
-        self.first: tuple[dict[str, str], str] | None = (
-            None  # kinds of rows of the block that was read first, and where it lies
-        )
-
-
-class _Layout:
-    """How the blocks of a pass over a stream are put together to windows.
-
-    Attributes
-    ----------
-    number : int
-        Of the pass.
-    order : ndarray of int
-        The blocks.
-    starts : ndarray of shape (n_windows + 1,)
-        Places in the pass at which windows begin, and its length.
-    cuts : ndarray of shape (n_windows + 1,)
-        The same among the blocks.
-    keys : ndarray of shape (n_windows,), uint32
-        For the permutation of each window.
-    """
-
-    __slots__ = ("cuts", "keys", "number", "order", "starts")
-
-    def __init__(self, rows: np.ndarray, window: int, key: np.ndarray, shuffle: bool, number: int) -> None:
-        self.number = number
-        blocks = np.flatnonzero(rows)
-        if shuffle and len(blocks) > 1:
-            blocks = blocks[permute(np.arange(len(blocks)), np.array([len(blocks)]), np.repeat(key, len(blocks)))]
-        ends = np.cumsum(rows[blocks])
-        cuts = np.arange(len(blocks) + 1)
-        if window > int(rows[blocks].min()):
-            at, closed = [0], 0
-            while at[-1] < len(blocks):
-                at.append(min(int(np.searchsorted(ends, closed + window)) + 1, len(blocks)))
-                closed = int(ends[at[-1] - 1])
-            cuts = np.array(at)
-        self.order, self.cuts = blocks, cuts
-        self.starts = np.append(0, ends)[cuts]
-        self.keys = mix_array(int(key[0]), np.arange(1, len(cuts)))
-
-
 class BlockReader(Reader):
     """Reads samples from many block streams.
 
@@ -287,9 +211,9 @@ class BlockReader(Reader):
         self._cache_bytes = max((stream._cache_bytes for stream in streams), default=0)
         n_threads = max((stream._prefetch for stream in streams), default=0)
         self._prefetcher = Prefetcher(n_threads) if n_threads else None
-        self._layouts: dict[int, _Layout] = {}
-        self._windows: dict[tuple[int, int, int], _Window] = {}  # those that have more to give
-        self._cached: OrderedDict[int, _Window] = OrderedDict()
+        self._layouts: dict[int, Layout] = {}
+        self._windows: dict[tuple[int, int, int], Window] = {}  # those that have more to give
+        self._cached: OrderedDict[int, Window] = OrderedDict()
         self._n_bytes = 0
         self._lock = threading.Lock()
         self._shared: dict[int, set[Hashable]] = {}  # per pass, blocks that several streams read
@@ -308,7 +232,7 @@ class BlockReader(Reader):
 
     def _find(
         self, place: np.ndarray, who: np.ndarray, number: np.ndarray | None, present: np.ndarray, order: np.ndarray
-    ) -> tuple[np.ndarray, list[tuple[_Window, np.ndarray, int, int]]]:
+    ) -> tuple[np.ndarray, list[tuple[Window, np.ndarray, int, int]]]:
         """Return the samples' places in time and ``(window, places in it, start, stop)``."""
         # small integers are sorted by radix, which is much faster
         narrow = np.searchsorted(present, who).astype(np.int16) if len(present) < 2**15 else who
@@ -316,7 +240,7 @@ class BlockReader(Reader):
         edges = np.append(np.searchsorted(who[by], present), len(who)).tolist()
         place = place[by]
         rows, tables = np.empty(len(who), np.int64), np.empty(len(who), np.int64)
-        windows: list[_Window] = []
+        windows: list[Window] = []
         for i, stream in enumerate(present.tolist()):
             segment: Any = slice(edges[i], edges[i + 1])
             number_of_stream = int(self._passes[stream])
@@ -343,7 +267,7 @@ class BlockReader(Reader):
         place: np.ndarray,
         rows: np.ndarray,
         tables: np.ndarray,
-        windows: list[_Window],
+        windows: list[Window],
     ) -> None:
         """Fill in, for the samples ``at``, their places within windows and the numbers of these, and append the windows."""
         layout = self._layout(stream, number)
@@ -361,16 +285,16 @@ class BlockReader(Reader):
         for w, count in zip(which.tolist(), counts.tolist(), strict=True):
             windows.append(self._pin(stream, layout, w, count))
 
-    def _layout(self, stream: int, number: int) -> _Layout:
+    def _layout(self, stream: int, number: int) -> Layout:
         layout = self._layouts.get(stream)
         if layout is None or layout.number != number:
             streamer = self._streams[stream]
             key = mix32(self._keys[stream : stream + 1] ^ pass_key(np.array([number])))
-            layout = _Layout(streamer._source.rows(), streamer._window or 1, key, streamer._shuffle, number)
+            layout = Layout(streamer._source.rows(), streamer._window or 1, key, streamer._shuffle, number)
             self._layouts[stream] = layout
         return layout
 
-    def _pin(self, stream: int, layout: _Layout, w: int, count: int) -> _Window:
+    def _pin(self, stream: int, layout: Layout, w: int, count: int) -> Window:
         """Return a window of which ``count`` samples are due, and have it read."""
         with self._lock:
             window = self._window(stream, layout, w)
@@ -389,7 +313,7 @@ class BlockReader(Reader):
                     self._submit(self._window(stream, layout, w + 1))
         return window
 
-    def _window(self, stream: int, layout: _Layout, w: int) -> _Window:
+    def _window(self, stream: int, layout: Layout, w: int) -> Window:
         name = (stream, layout.number, w)
         window = self._windows.get(name)
         if window is None:
@@ -397,17 +321,17 @@ class BlockReader(Reader):
             size = int(layout.starts[w + 1] - layout.starts[w])
             key = int(layout.keys[w]) if self._shuffled[stream] else None
             begin = int(layout.number * self._sizes[stream] + layout.starts[w])
-            window = _Window(stream, self._streams[stream]._source, begin, blocks, size, key)
+            window = Window(stream, self._streams[stream]._source, begin, blocks, size, key)
             self._windows[name] = window
             if layout.number == self._passes[stream]:  # a pass that goes on from a state may begin within a window
                 window.given = max(int(self._places[stream] - layout.starts[w]), 0)
         return window
 
-    def _submit(self, window: _Window) -> None:
+    def _submit(self, window: Window) -> None:
         if window.columns is None and window.future is None:
             window.future = self._prefetcher.submit(lambda: self._read(window))  # type: ignore[union-attr]
 
-    def _count(self, window: _Window, number: int) -> None:
+    def _count(self, window: Window, number: int) -> None:
         for block in window.blocks:
             identity = window.source.identity(block)
             if identity is None:
@@ -421,7 +345,7 @@ class BlockReader(Reader):
                 self._shared[number].add(identity)
                 self.blocks_needed += 1
 
-    def _read(self, window: _Window) -> dict[str, Any]:
+    def _read(self, window: Window) -> dict[str, Any]:
         blocks = []
         for block in window.blocks:
             columns = read_block(window.source, block)
@@ -467,7 +391,7 @@ class BlockReader(Reader):
         self._warn_if_read_too_often()
         return batch, kept
 
-    def _columns(self, window: _Window) -> dict[str, Any]:
+    def _columns(self, window: Window) -> dict[str, Any]:
         columns = window.columns
         if columns is None:
             try:
@@ -490,7 +414,7 @@ class BlockReader(Reader):
                 self._cached.move_to_end(id(window))
         return columns
 
-    def _drop(self, window: _Window) -> None:
+    def _drop(self, window: Window) -> None:
         if window.columns is not None:
             window.columns = window.order = None
             self._n_bytes -= window.n_bytes

@@ -11,7 +11,7 @@ import numpy as np
 from scipy import sparse
 
 from ._arrays import ArrayStream, Table
-from ._mux import as_streams
+from ._mux_base import as_streams
 from ._processes import in_processes
 from ._rows import n_rows
 from ._streamer import Streamer

@@ -11,6 +11,7 @@ from sklearn.base import ClassifierMixin, RegressorMixin, is_classifier, is_regr
 from sklearn.metrics import get_scorer
 from sklearn.utils import get_tags
 
+from ._accumulate import Accumulator, accumulator_of
 from ._batch import Batch
 from ._fit_source import as_pool, is_pool
 from ._outputs import answer, joined, pool_batches, stream_name
@@ -30,7 +31,7 @@ def stream_scorer(
     """Make a scikit-learn score work on held-out pools.
 
     Pass it as ``scoring`` to ``GridSearchCV``, ``cross_validate`` or ``HalvingGridSearchCV`` over a pool: the score is exact over
-    all rows of the held-out streams, which are read once; their targets and predictions alone are kept.
+    all rows of the held-out streams, which are read once.
 
     Parameters
     ----------
@@ -54,6 +55,16 @@ def stream_scorer(
     See Also
     --------
     StreamingEstimator.score : The estimator's own score.
+
+    Notes
+    -----
+    Memory is bounded, whatever the number of rows, for ``"accuracy"``, ``"balanced_accuracy"``, ``"matthews_corrcoef"``,
+    ``"neg_log_loss"``, all that begin with ``"precision"``, ``"recall"``, ``"f1"`` and ``"jaccard"``, and for ``"r2"``,
+    ``"explained_variance"``, ``"neg_max_error"``, ``"neg_mean_absolute_error"``, ``"neg_mean_squared_error"``,
+    ``"neg_root_mean_squared_error"`` and the two squared log errors; with any settings of :func:`sklearn.metrics.make_scorer`,
+    and for ``fbeta_score``, ``cohen_kappa_score``, ``hamming_loss`` and ``zero_one_loss`` too. For other scores, among several
+    where one is another, for labels of several outputs, and where no number has double precision, targets and predictions of
+    all rows are kept, and nothing else.
 
     Examples
     --------
@@ -118,7 +129,17 @@ class StreamScorer:
 
     def answers(self, estimator: Any, pool: StreamPool) -> Answers:
         """Return what collects the predictions that the scores need, of rows of the streams of a pool."""
-        return Answers(estimator, pool, self.responses(estimator), self._needs_y())
+        sums = {name: accumulator_of(scorer) for name, scorer in self._scorers.items()}
+        bounded = {name: each for name, each in sums.items() if each is not None}
+        called = {name: self._called(name, scorer) for name, scorer in self._scorers.items()}
+        return Answers(
+            estimator,
+            pool,
+            self.responses(estimator),
+            self._needs_y(),
+            bounded if len(bounded) == len(sums) else {},
+            called,
+        )
 
     def score(self, answers: Answers) -> Any:
         """Return the score, or scores, of what was collected."""
@@ -130,12 +151,13 @@ class StreamScorer:
         function = getattr(scorer, "_score_func", None)
         weights = {}
         takes_weights = function is not None and "sample_weight" in inspect.signature(function).parameters
-        if answers.sample_weight is not None and takes_weights:
-            weights["sample_weight"] = answers.sample_weight
         try:
-            return scorer(answers, answers.X, answers.y, **weights)
+            replies, y, weight = answers.replies(name)
+            if weight is not None and takes_weights:
+                weights["sample_weight"] = weight
+            return scorer(replies, np.zeros((answers.n if y is None else len(y), 1)), y, **weights)
         except Exception as error:
-            error.add_note(f"raised by {self._called(name, scorer)}: does it fit {_name(answers._estimator)}?")
+            error.add_note(_misfit(self._called(name, scorer), answers.estimator))
             raise
 
     def _needs_y(self) -> str | None:
@@ -171,7 +193,7 @@ class StreamScorer:
 
 
 class Answers:
-    """What an estimator has predicted for rows of streams; to scorers an estimator whose methods return that.
+    """What an estimator has predicted for rows of streams.
 
     Parameters
     ----------
@@ -182,28 +204,46 @@ class Answers:
         Which are asked.
     needs_y : str or None
         Name of a score that cannot do without y.
+    sums : dict of Accumulator
+        For each score, if all can be accumulated; then nothing else is kept, if the first rows are such as they take.
+    called : dict of str
+        How errors call the scores.
     """
 
-    def __init__(self, estimator: Any, pool: StreamPool, methods: list[str], needs_y: str | None) -> None:
-        self._estimator = estimator
+    def __init__(
+        self,
+        estimator: Any,
+        pool: StreamPool,
+        methods: list[str],
+        needs_y: str | None,
+        sums: dict[str, Accumulator],
+        called: dict[str, str],
+    ) -> None:
+        self.estimator = estimator
         self._pool = pool
         self._parts: dict[str, list[Any]] = {method: [] for method in methods}
         self._ys: list[Any] = []
         self._weights: list[tuple[int, Any]] = []
         self._needs_y = needs_y
         self._first: list[int | None] = [None, None]  # positions of streams that give y, and of those that do not
+        self._sums = sums
+        self._called = called
         self.n = 0
 
     def state_dict(self) -> dict[str, Any]:
         """Return what was collected, JSON-able."""
         parts = (self._parts, self._ys, self._weights, self._first)
-        return {"n": self.n, "parts": [pack(part) for part in parts]}
+        sums = {name: each.state_dict() for name, each in self._sums.items()}
+        return {"n": self.n, "parts": [pack(part) for part in parts], "sums": sums}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take back what :meth:`state_dict` gave."""
         self.n = state["n"]
         self._parts, self._ys, weights, self._first = (unpack(part) for part in state["parts"])
         self._weights = [(n, weight) for n, weight in weights]
+        self._sums = {name: self._sums[name] for name in state["sums"]}
+        for name, saved in state["sums"].items():
+            self._sums[name].load_state_dict(saved)
 
     def add(self, position: int, batch: Batch) -> None:
         """Predict rows of the stream at a position."""
@@ -212,14 +252,24 @@ class Answers:
                 f"{self._needs_y} needs y, which {stream_name(self._pool, position)} does not give: let it yield 'y' (or make "
                 "the pool with a target)."
             )
-        for method, parts in self._parts.items():
-            parts.append(answer(self._estimator, method, batch.X, self._pool, position))
+        outputs = {method: answer(self.estimator, method, batch.X, self._pool, position) for method in self._parts}
         if self._first[batch.y is None] is None:
             self._first[batch.y is None] = position
         y, weight = (None if part is None else part.copy() for part in (batch.y, batch.sample_weight))  # see _Rows.add
-        self._ys.append(y)
-        self._weights.append((batch.n, weight))
+        if not self.n and not all(each.fits(y, outputs[each.method]) for each in self._sums.values()):
+            self._sums = {}
         self.n += batch.n
+        for name, each in self._sums.items():
+            try:
+                each.add(y, outputs[each.method], weight)
+            except Exception as error:
+                error.add_note(_misfit(self._called[name], self.estimator))
+                raise
+        if not self._sums:
+            for method, output in outputs.items():
+                self._parts[method].append(output)
+            self._ys.append(y)
+            self._weights.append((batch.n, weight))
 
     def join(self) -> None:
         """Put together what was collected."""
@@ -231,10 +281,32 @@ class Answers:
                 f"some of the held-out streams give y and others do not: {stream_name(self._pool, some)} does, "
                 f"{stream_name(self._pool, none)} does not. Let each yield 'y'."
             )
-        self.X = np.zeros((self.n, 1))
-        self.y = None if some is None else np.concatenate(self._ys)
-        self.sample_weight = _joined_weights(self._weights)
-        self._outputs = {method: joined(parts) for method, parts in self._parts.items()}
+        if not self._sums:
+            outputs = {method: joined(parts) for method, parts in self._parts.items()}
+            y = None if some is None else np.concatenate(self._ys)
+            self._joined = Replies(self.estimator, outputs), y, _joined_weights(self._weights)
+
+    def replies(self, name: str) -> tuple[Replies, Any, Any]:
+        """Return an estimator that gives the predictions, the targets, and the weights or None, for a score."""
+        if name not in self._sums:
+            return self._joined
+        y, predicted, weight = self._sums[name].rows()
+        return Replies(self.estimator, {self._sums[name].method: predicted}), y, weight
+
+
+class Replies:
+    """To scorers an estimator whose methods return what it has predicted, whatever they are given.
+
+    Parameters
+    ----------
+    estimator : object
+    outputs : dict of arrays
+        By method.
+    """
+
+    def __init__(self, estimator: Any, outputs: dict[str, Any]) -> None:
+        self._estimator = estimator
+        self._outputs = outputs
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or name in ("_outputs", "_estimator"):
@@ -299,6 +371,10 @@ class _Rows:
         return self._estimator.score(
             *arguments, **({"sample_weight": weight} if weight is not None and takes_weight else {})
         )
+
+
+def _misfit(called: str, estimator: Any) -> str:
+    return f"raised by {called}: does it fit {_name(estimator)}?"
 
 
 def _name(estimator: Any) -> str:

@@ -14,6 +14,7 @@ PACKAGE = Path(streamlearn.__file__).parent
 LAYERS = [
     {"_labels", "_optional", "_random", "_rows", "_sklearn", "_span"},
     {"_state"},
+    {"_accumulate"},
     {"_streamer", "_visits", "_ahead", "_prefetch", "_files"},
     {"_policies", "_processes", "_failures", "_windows"},
     {"_plan", "_stochastic", "_reader"},

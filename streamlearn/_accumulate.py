@@ -15,19 +15,7 @@ from sklearn import metrics
 from ._state import pack, unpack
 
 _ROWS = 4096
-_LABELS = (
-    metrics.accuracy_score,
-    metrics.balanced_accuracy_score,
-    metrics.cohen_kappa_score,
-    metrics.f1_score,
-    metrics.fbeta_score,
-    metrics.hamming_loss,
-    metrics.jaccard_score,
-    metrics.matthews_corrcoef,
-    metrics.precision_score,
-    metrics.recall_score,
-    metrics.zero_one_loss,
-)
+_EPS = np.finfo(float).eps  # where scikit-learn cuts probabilities of double precision
 
 
 class Accumulator:
@@ -46,6 +34,7 @@ class Accumulator:
         self._pending: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
         self._n_pending = 0
         self._sums: list[Any] | None = None
+        self._shapes: list[list[int]] | None = None  # of a row
         self.n = 0
 
     def fits(self, y: Any, predicted: Any) -> bool:
@@ -57,6 +46,7 @@ class Accumulator:
         raise NotImplementedError
 
     def _rows(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return rows that have the sums."""
         raise NotImplementedError
 
     def _limit(self) -> int:
@@ -65,6 +55,13 @@ class Accumulator:
 
     def add(self, y: Any, predicted: Any, weight: np.ndarray | None) -> None:
         """Take rows; the arrays are kept for a while."""
+        shapes = [list(np.shape(y)[1:]), list(np.shape(predicted)[1:])]
+        self._shapes = self._shapes or shapes
+        if shapes != self._shapes or len(y) != len(predicted):
+            raise ValueError(
+                f"targets of shape {np.shape(y)} and predictions of shape {np.shape(predicted)} do not go together, or with "
+                f"those before, whose rows have the shapes {self._shapes[0]} and {self._shapes[1]}."
+            )
         self._pending.append((y, predicted, np.ones(len(y), np.int64) if weight is None else weight))
         self._n_pending += len(y)
         self.n += len(y)
@@ -78,11 +75,11 @@ class Accumulator:
 
     def state_dict(self) -> Any:
         """Return what was accumulated, JSON-able."""
-        return {"n": self.n, "pending": pack(self._pending), "sums": pack(self._sums)}
+        return {"n": self.n, "shapes": self._shapes, "pending": pack(self._pending), "sums": pack(self._sums)}
 
     def load_state_dict(self, state: Any) -> None:
         """Take back what :meth:`state_dict` gave."""
-        self.n, self._sums = state["n"], unpack(state["sums"])
+        self.n, self._shapes, self._sums = state["n"], state["shapes"], unpack(state["sums"])
         self._pending = [tuple(parts) for parts in unpack(state["pending"])]
         self._n_pending = sum(len(y) for y, _, _ in self._pending)
 
@@ -170,21 +167,21 @@ class LogLoss(Accumulator):
 class Errors(Accumulator):
     """Base of what is accumulated of numbers, for any number of outputs."""
 
-    _check: Callable = staticmethod(metrics.mean_squared_error)
-
     def fits(self, y: Any, predicted: Any) -> bool:
         if not (isinstance(y, np.ndarray) and isinstance(predicted, np.ndarray)):
             return False
-        # of floats that are all short scikit-learn takes short sums, which differ
-        kinds = {y.dtype.str[1:], predicted.dtype.str[1:]}
-        numbers = kinds <= {"f8", "f4", "i8", "i4"} and ("f8" in kinds or "f4" not in kinds)
+        kinds = y.dtype, predicted.dtype
+        # where all floats are short, scikit-learn takes short sums, which differ
+        long = float in kinds or all(kind.kind in "iu" for kind in kinds)
+        numbers = long and all(kind.kind in "iuf" and kind.itemsize <= 8 for kind in kinds)
         return (
             numbers and y.ndim in (1, 2) and predicted.ndim in (1, 2) and _matrix(y).shape == _matrix(predicted).shape
         )
 
     def _block(self, y: np.ndarray, predicted: np.ndarray, weight: np.ndarray) -> None:
         y, predicted = _matrix(y), _matrix(predicted)
-        self._check(y, predicted)  # refuses what is not finite
+        # refuses what is not finite, or has no logarithm
+        (self._function if self._function in _OF_LOGS else metrics.mean_squared_error)(y, predicted)
         self._add(y.astype(float), predicted.astype(float), weight.astype(float)[:, None])
 
     def _add(self, y: np.ndarray, predicted: np.ndarray, weight: np.ndarray) -> None:
@@ -192,31 +189,21 @@ class Errors(Accumulator):
 
 
 class Mean(Errors):
-    """The mean of something of each row that a prediction for a target of 0 costs as well.
-
-    Parameters
-    ----------
-    function : callable
-    cost : callable
-        Of targets and predictions.
-    back : callable
-        Gives the prediction that costs so much.
-    """
-
-    def __init__(self, function: Callable, cost: Callable, back: Callable) -> None:
-        super().__init__(function)
-        self._cost = cost
-        self._back = back
-        if cost is _squared_log:
-            self._check = function
+    """The mean of what each row costs: a row whose target is 0 costs as much."""
 
     def _add(self, y: np.ndarray, predicted: np.ndarray, weight: np.ndarray) -> None:
-        total, cost = weight.sum(), (weight * self._cost(y, predicted)).sum(axis=0)
-        self._sums = [total, cost] if self._sums is None else [self._sums[0] + total, self._sums[1] + cost]
+        if self._function in _OF_LOGS:
+            y, predicted = np.log1p(y), np.log1p(predicted)
+        cost = np.abs(y - predicted) if self._function is metrics.mean_absolute_error else (y - predicted) ** 2
+        sums = [weight.sum(), (weight * cost).sum(axis=0)]
+        self._sums = sums if self._sums is None else [self._sums[0] + sums[0], self._sums[1] + sums[1]]
 
     def _rows(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         total, cost = self._sums  # type: ignore[misc]
-        predicted = self._back(cost[None] / (total or 1.0))
+        predicted = cost[None] / (total or 1.0)
+        if self._function is not metrics.mean_absolute_error:
+            predicted = np.sqrt(predicted)
+        predicted = np.expm1(predicted) if self._function in _OF_LOGS else predicted
         return np.zeros_like(predicted), predicted, np.array([total])
 
 
@@ -265,7 +252,29 @@ class Spread(Errors):
         return rows if self.n > 1 else tuple(part[:1] for part in rows)  # type: ignore[return-value]
 
 
-_EPS = np.finfo(float).eps  # where scikit-learn cuts probabilities of double precision
+_OF_LOGS = (metrics.mean_squared_log_error, metrics.root_mean_squared_log_error)
+_KINDS: dict[Callable, type[Accumulator]] = {
+    **dict.fromkeys((metrics.accuracy_score, metrics.balanced_accuracy_score, metrics.cohen_kappa_score), Pairs),
+    **dict.fromkeys((metrics.f1_score, metrics.fbeta_score, metrics.precision_score, metrics.recall_score), Pairs),
+    **dict.fromkeys((metrics.jaccard_score, metrics.matthews_corrcoef), Pairs),
+    **dict.fromkeys((metrics.hamming_loss, metrics.zero_one_loss), Pairs),
+    **dict.fromkeys((metrics.mean_squared_error, metrics.root_mean_squared_error, *_OF_LOGS), Mean),
+    metrics.mean_absolute_error: Mean,
+    metrics.max_error: Largest,
+    metrics.r2_score: Spread,
+    metrics.explained_variance_score: Spread,
+    metrics.log_loss: LogLoss,
+}
+
+
+def accumulator_of(scorer: Any) -> Accumulator | None:
+    """Return what accumulates rows for a scorer of scikit-learn, or None: then all must be kept."""
+    function: Any = getattr(scorer, "_score_func", None)
+    settings = getattr(scorer, "_kwargs", {})
+    kind = next((kind for known, kind in _KINDS.items() if known is function), None)
+    if kind is None or scorer._response_method != kind.method or "sample_weight" in settings:
+        return None
+    return None if kind is LogLoss and "labels" in settings else kind(function)
 
 
 def _are_labels(values: Any) -> bool:
@@ -276,42 +285,3 @@ def _are_labels(values: Any) -> bool:
 
 def _matrix(values: np.ndarray) -> np.ndarray:
     return values[:, None] if values.ndim == 1 else values
-
-
-def _squared(y: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    return (y - predicted) ** 2
-
-
-def _squared_log(y: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    return (np.log1p(y) - np.log1p(predicted)) ** 2
-
-
-def _absolute(y: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    return np.abs(y - predicted)
-
-
-def _exp_of_root(cost: np.ndarray) -> np.ndarray:
-    return np.expm1(np.sqrt(cost))
-
-
-def accumulator_of(scorer: Any) -> Accumulator | None:
-    """Return what accumulates rows for a scorer of scikit-learn, or None: then all must be kept."""
-    function, settings = getattr(scorer, "_score_func", None), getattr(scorer, "_kwargs", {})
-    made: Accumulator | None = None
-    if "sample_weight" in settings or (function is metrics.log_loss and "labels" in settings):
-        return None
-    if function in _LABELS:
-        made = Pairs(function)
-    elif function is metrics.log_loss:
-        made = LogLoss(function)
-    elif function in (metrics.mean_squared_error, metrics.root_mean_squared_error):
-        made = Mean(function, _squared, np.sqrt)
-    elif function in (metrics.mean_squared_log_error, metrics.root_mean_squared_log_error):
-        made = Mean(function, _squared_log, _exp_of_root)
-    elif function is metrics.mean_absolute_error:
-        made = Mean(function, _absolute, np.array)
-    elif function is metrics.max_error:
-        made = Largest(function)
-    elif function in (metrics.r2_score, metrics.explained_variance_score):
-        made = Spread(function)
-    return made if made is not None and scorer._response_method == made.method else None

@@ -186,7 +186,10 @@ def test_more_pairs_than_a_block_has_rows():
     assert stream_scorer("f1_macro")(Classifier(classes), pool) == pytest.approx(expected, rel=1e-12)
 
 
-@pytest.mark.parametrize("scoring", [["accuracy", "f1_macro", "neg_log_loss"], OF_NUMBERS], ids=["labels", "numbers"])
+ONE_OF_EACH_KIND = [["f1_macro", "neg_log_loss"], ["r2", "neg_root_mean_squared_log_error", "neg_max_error"]]
+
+
+@pytest.mark.parametrize("scoring", ONE_OF_EACH_KIND, ids=["labels", "numbers"])
 def test_memory_is_bounded(scoring):
     peaks = []
     for n in (100_000, 1_000_000):
@@ -244,3 +247,11 @@ def test_rows_that_a_score_refuses(scoring, y, message):
     with pytest.raises(ValueError, match=message) as caught:
         stream_scorer(scoring)(model, [Streamer([{"X": np.ones((2, 1)), "y": y}])])
     assert f"raised by the score {scoring!r}: does it fit {type(model).__name__}?" in caught.value.__notes__
+
+
+@pytest.mark.parametrize("rows", [10, 5000])
+def test_streams_whose_targets_have_other_shapes(rows):
+    """Blocks must not be broadcast."""
+    items = [{"X": np.ones((rows, 1)), "y": np.ones(rows)}, {"X": np.ones((rows, 2)), "y": np.ones((rows, 2))}]
+    with pytest.raises(ValueError, match="do not go together, or with those before"):
+        stream_scorer("r2")(Regressor(), [Streamer([item]) for item in items])

@@ -68,8 +68,11 @@ class Accumulator:
         if self._n_pending >= self._limit():
             self._flush()
 
-    def rows(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return targets, predictions and weights that stand for all rows."""
+    def rows(self) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """Return targets, predictions and weights that stand for all rows; these rows themselves, if they are few."""
+        if self._sums is None:
+            y, predicted, weight = (np.concatenate(parts) for parts in zip(*self._pending, strict=True))
+            return y, predicted, None if weight.dtype.kind == "i" and (weight == 1).all() else weight
         self._flush()
         return self._rows()
 
@@ -248,8 +251,7 @@ class Spread(Errors):
         about_zero = self._function is metrics.r2_score
         error = np.sqrt(variance[k:] + (about_zero * (origin + mean)[k:]) ** 2)
         y = np.stack([np.sqrt(variance[:k]), -np.sqrt(variance[:k])])
-        rows = y, y - np.stack([error, error if about_zero else -error]), np.full(2, total / 2)
-        return rows if self.n > 1 else tuple(part[:1] for part in rows)  # type: ignore[return-value]
+        return y, y - np.stack([error, error if about_zero else -error]), np.full(2, total / 2)
 
 
 _OF_LOGS = (metrics.mean_squared_log_error, metrics.root_mean_squared_log_error)

@@ -218,6 +218,7 @@ class BlockReader(Reader):
         self._lock = threading.Lock()
         self._shared: dict[int, set[Hashable]] = {}  # per pass, blocks that several streams read
         self._first: tuple[dict[str, Any], str] | None = None  # the first block's kinds of rows, and where it lies
+        self._lost: set[int] = set()  # streams that have failed
         self.blocks_needed = self.blocks_read = 0
         self._warned = False
         self.row_bytes = max([_LEAST_ROW_BYTES, *{stream._source.row_bytes for stream in streams}])
@@ -229,6 +230,7 @@ class BlockReader(Reader):
         with self._lock:
             self._windows.clear()
             self._cached.clear()
+            self._lost.clear()
 
     def _find(
         self, place: np.ndarray, who: np.ndarray, number: np.ndarray | None, present: np.ndarray, order: np.ndarray
@@ -328,7 +330,7 @@ class BlockReader(Reader):
         return window
 
     def _submit(self, window: Window) -> None:
-        if window.columns is None and window.future is None:
+        if window.columns is None and window.future is None and window.stream not in self._lost:
             window.future = self._prefetcher.submit(lambda: self._read(window))  # type: ignore[union-attr]
 
     def _count(self, window: Window, number: int) -> None:
@@ -372,7 +374,9 @@ class BlockReader(Reader):
                 columns = self._columns(window)
             else:
                 columns = guard.read(window.stream, window.begin, functools.partial(self._columns, window))
-            if columns is not None:
+            if columns is None:
+                self._lose(window.stream)
+            else:
                 read.append((columns, places if window.order is None else window.order[places], start, stop))
         kept = None
         if len(read) < len(parts):
@@ -390,6 +394,16 @@ class BlockReader(Reader):
                     self._drop(window)
         self._warn_if_read_too_often()
         return batch, kept
+
+    def _lose(self, stream: int) -> None:
+        """Keep nothing that was read ahead of a stream of which no more is wanted, and read no more of it ahead."""
+        if stream in self._lost:
+            return
+        with self._lock:
+            self._lost.add(stream)
+            for window in self._windows.values():
+                if window.stream == stream:
+                    window.future = None
 
     def _columns(self, window: Window) -> dict[str, Any]:
         columns = window.columns

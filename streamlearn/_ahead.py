@@ -61,12 +61,21 @@ class Ahead:
                     self._future = None
         self._countdown -= 1
         if result is not None and self._countdown < 0 and self._pays():
-            self._pid = os.getpid()
-            try:
-                self._future = _threads(self._stage).submit(function)
-            except RuntimeError:  # the interpreter is ending, and other threads with it: this one goes on alone
-                self._countdown = 2**62
+            self._begin(function)
         return result
+
+    def _begin(self, function: Callable[[], Any]) -> None:
+        future: Future = Future()
+        self._pid = os.getpid()
+        self._future = future  # at first: an interrupt that comes in between must not lose what is under way
+        try:
+            _threads(self._stage).submit(_run, future, function)
+        except BaseException as error:
+            if future.cancel():
+                self._future = None
+            if not isinstance(error, RuntimeError):
+                raise
+            self._countdown = 2**62  # the interpreter is ending, and other threads with it: this one goes on alone
 
     def _pays(self) -> bool:
         return self._always or self._spent >= _WORTH_IT * self._passed
@@ -77,15 +86,27 @@ class Ahead:
             self._future.exception()
 
     def close(self) -> None:
-        """Wait for a call that is under way, so that nothing runs on."""
-        future, self._future = self._future, None
+        """Wait for a call that is under way, so that nothing runs on; after an interrupt, it may be called again."""
+        future = self._future
         if future is not None and self._pid == os.getpid() and not future.cancel():
             future.exception()
+        self._future = None
+
+
+def _run(future: Future, function: Callable[[], Any]) -> None:
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        future.set_result(function())
+    except BaseException as error:
+        future.set_exception(error)
 
 
 def _threads(stage: str) -> ThreadPoolExecutor:
-    if stage not in _executors:
-        _executors[stage] = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix=f"streamlearn-{stage}")
+    if (
+        stage not in _executors
+    ):  # several threads may come here at once: the first one's stays, others never start a thread
+        _executors.setdefault(stage, ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix=f"streamlearn-{stage}"))
     return _executors[stage]
 
 

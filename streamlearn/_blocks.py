@@ -226,7 +226,7 @@ class BlockReader(Reader):
     def close(self) -> None:
         """Forget what was read or is still to be read ahead."""
         if self._prefetcher is not None:
-            self._prefetcher.clear()
+            self._prefetcher.close()
         with self._lock:
             self._windows.clear()
             self._cached.clear()

@@ -22,6 +22,7 @@ from ._classes import scanned_stream
 from ._factory import cloned_factory
 from ._failures import ON_ERROR
 from ._fit_source import is_pool, make_source, rules_of, validated_arrays
+from ._interrupts import usable_when_interrupted
 from ._methods import InnerMethods, inner_has
 from ._mux import MODES
 from ._pool import StreamPool
@@ -196,6 +197,8 @@ class StreamingEstimator(InnerMethods, MetaEstimatorMixin, BaseEstimator):
     -----
     In searches over pools, ``scoring="accuracy"`` of GridSearchCV gives scores of NaN, as the targets are in the streams: pass
     ``stream_scorer("accuracy")`` there, or ``scoring`` to the estimator.
+
+    An interrupt (Ctrl-C) ends training at once and leaves a model of all batches before it, which predicts and can be trained on.
 
     A ``random_state`` inside the estimator that is an int becomes ``RandomState(int)`` in the clone, which is faster and does
     not repeat itself at each call.
@@ -396,14 +399,19 @@ class StreamingEstimator(InnerMethods, MetaEstimatorMixin, BaseEstimator):
         )
         if saved is not None:
             continue_run(run, saved, source.pool, self.resume)
-        with nullcontext() if checkpoints is None else checkpoints.interruptible():
-            train(run)
-        run.close()
+        before = dict(self.__dict__)
+
+        def conclude() -> None:
+            run.close()
+            self.stream_errors_ = run.failures.table()
+            if trainer.n_batches:
+                self._conclude(run, watch, source, before)
+
+        with usable_when_interrupted(conclude):
+            with nullcontext() if checkpoints is None else checkpoints.interruptible():
+                train(run)
+            conclude()
         failures = run.failures
-        self.stream_errors_ = failures.table()
-        self.estimator_ = run.estimator
-        self.n_passes_ = run.n_passes_seen
-        self._note_blocks(run.blocks)
         if not trainer.n_batches:
             if trainer.n_samples:
                 raise ValueError("sample_weight is zero for every sample of the streams: there is nothing to train on.")
@@ -412,10 +420,6 @@ class StreamingEstimator(InnerMethods, MetaEstimatorMixin, BaseEstimator):
             raise ValueError(
                 f"the streams gave no sample: each of the {len(source.pool)} streams is empty, and there is nothing to train on."
             )
-        if watch is not None:
-            self.history_ = watch.history
-            self.estimator_ = self.estimator_ if watch.best_estimator is None else watch.best_estimator
-        self._finish(trainer, source.counts(trainer.counts), source.names)
         failures.warn("stream_errors_ tells all of them.")
         if source.arrays is not None and _inner.has_labels(self.estimator_):
             self.estimator_.labels_ = self.estimator_.predict(X)
@@ -428,11 +432,18 @@ class StreamingEstimator(InnerMethods, MetaEstimatorMixin, BaseEstimator):
             settings["feature_names"] = self.__dict__.get("feature_names_in_")
         return Trainer(self.estimator_, verbose=self.verbose, **settings)
 
-    def _note_blocks(self, blocks: tuple[int, int] | None) -> None:
-        """Add up the blocks of files that training read and needed."""
-        if blocks is not None:
-            self.blocks_read_ = self.__dict__.get("blocks_read_", 0) + blocks[0]
-            self.blocks_needed_ = self.__dict__.get("blocks_needed_", 0) + blocks[1]
+    def _conclude(self, run: Run, watch: Any, source: Any, before: dict[str, Any]) -> None:
+        """Set what is known after a run, or when it was interrupted; the estimator had the attributes ``before``."""
+        self.estimator_ = run.estimator
+        self.n_passes_ = run.n_passes_seen
+        if run.blocks is not None:
+            self.blocks_read_ = before.get("blocks_read_", 0) + run.blocks[0]
+            self.blocks_needed_ = before.get("blocks_needed_", 0) + run.blocks[1]
+        if watch is not None:
+            self.history_ = watch.history
+            self.estimator_ = self.estimator_ if watch.best_estimator is None else watch.best_estimator
+        run.trainer.finish()
+        self._finish(run.trainer, source.counts(run.trainer.counts), source.names)
 
     def _check_params(self) -> None:
         self._validate_params()
@@ -447,7 +458,6 @@ class StreamingEstimator(InnerMethods, MetaEstimatorMixin, BaseEstimator):
 
     def _finish(self, trainer: Trainer, counts: np.ndarray, names: tuple[str, ...], before: dict | None = None) -> None:
         """Set what is known after training, added to what was known ``before``."""
-        trainer.finish()
         before = before or {}
         self.n_batches_ = before.get("n_batches_", 0) + trainer.n_batches
         self.n_samples_seen_ = before.get("n_samples_seen_", 0) + trainer.n_samples
@@ -524,29 +534,44 @@ class StreamingEstimator(InnerMethods, MetaEstimatorMixin, BaseEstimator):
         failures = getattr(iterator, "failures", None)
         if failures is not None and not failures.rules.handles:
             failures.rules = rules_of(self)
-        try:
-            for batch, _ in Batches(iterator, size, first, names, trainer.schema):
-                trainer.train(batch, [(0, batch.n)])
-                if trainer.n_batches == self.max_batches:
-                    break
-        finally:
+        before = dict(self.__dict__)
+
+        def conclude() -> None:
             if iterator is not stream:
                 close(iterator)
+            if failures is not None:
+                self.stream_errors_ = failures.table()
+            if trainer.n_batches or not fresh:
+                self._add(trainer, before)
+
+        with usable_when_interrupted(conclude):
+            try:
+                for batch, _ in Batches(iterator, size, first, names, trainer.schema):
+                    trainer.train(batch, [(0, batch.n)])
+                    if trainer.n_batches == self.max_batches:
+                        break
+            finally:
+                if iterator is not stream:
+                    close(iterator)
+            conclude()
         if failures is not None:
-            self.stream_errors_ = failures.table()
             failures.warn("stream_errors_ tells all of them.")
         if fresh and not trainer.n_batches:
             del self.estimator_
             raise ValueError("the stream gave no sample: there is nothing to train on.")
-        counts, before = trainer.counts, self.__dict__
+        return self
+
+    def _add(self, trainer: Trainer, before: dict[str, Any]) -> None:
+        """Set what is known after more training; the estimator had the attributes ``before``."""
+        trainer.finish()
+        counts, names = trainer.counts, trainer.names
         if "stream_counts_" in before:
             # data beside that of fit is counted behind its streams, one entry for each way in which it came
             counts, names = before["stream_counts_"].copy(), before["stream_names_"]
             if trainer.names[0] not in names:
                 counts, names = np.append(counts, 0), (*names, *trainer.names)
             counts[names.index(trainer.names[0])] += trainer.n_samples
-        self._finish(trainer, counts, names, before)
-        return self
+        self._finish(trainer, counts, tuple(names), before)
 
     # -- what scikit-learn asks ---------------------------------------------------------------------------------------
 

@@ -77,6 +77,7 @@ class MuxIterator:
         self._paused: dict[int, tuple[Iterator, int, int]] = {}  # and the same two numbers
         self._shared: dict[int, Iterator] = {}  # one cursor for all visits of a stream of samples
         self._visits: dict[int, int] = {}
+        self._closing: list[Iterator] = []  # what is still to be closed, if an interrupt came in between
         self._slots: list[int] = []  # drawn for the next items, and how many of them are used up
         self._at = 0
         self._due = -1  # the slot that gave the last item, until its visit was looked after
@@ -163,14 +164,16 @@ class MuxIterator:
         self._stop = threading.Event()
         close(self._blocks)
         opened = [*self._iterators, *(iterator for iterator, _, _ in self._paused.values()), *self._shared.values()]
+        self._closing += [iterator for iterator in opened if iterator is not None]
         self._iterators = [None] * len(self._iterators)
         self._paused, self._shared = {}, {}
         errors = []
-        for iterator in opened:
+        while self._closing:
             try:
-                close(iterator)
+                close(self._closing[0])
             except Exception as error:  # the others must be closed as well
                 errors.append(error)
+            del self._closing[:1]
         if errors:
             raise errors[0]
 

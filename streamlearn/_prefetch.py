@@ -32,6 +32,7 @@ class Prefetcher:
         self._n_threads = n_threads
         self._waiting: deque[tuple[Future, Callable[[], Any]]] = deque()
         self._n_running = 0
+        self._threads: set[threading.Thread] = set()
         self._lock = threading.Lock()
 
     def submit(self, function: Callable[[], Any]) -> Future:
@@ -42,8 +43,17 @@ class Prefetcher:
             starts = self._n_running < self._n_threads
             self._n_running += starts
         if starts:
-            threading.Thread(target=self._work, name="streamlearn-prefetch").start()
+            thread = threading.Thread(target=self._work, name="streamlearn-prefetch")
+            self._threads.add(thread)
+            thread.start()
         return future
+
+    def close(self) -> None:
+        """Forget what has not begun, and wait for what is under way, so that nothing runs on."""
+        self.clear()
+        for thread in list(self._threads):
+            if thread.is_alive() and thread is not threading.current_thread():
+                thread.join()
 
     def clear(self) -> None:
         """Forget what has not begun."""
@@ -57,6 +67,7 @@ class Prefetcher:
             with self._lock:
                 if not self._waiting:
                     self._n_running -= 1
+                    self._threads.discard(threading.current_thread())
                     return
                 future, function = self._waiting.popleft()
             if not future.set_running_or_notify_cancel():

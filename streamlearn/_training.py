@@ -104,9 +104,8 @@ class Trainer:
                 )
             params = {**params, "sample_weight": batch.sample_weight}
         self._check_labels(batch.y, counts)
-        self.n_samples += batch.n
-        self._count(counts)
         if batch.sample_weight is not None and not batch.sample_weight.any():
+            self._count(batch, counts)
             self._skip()  # some estimators raise where no sample has weight
             return
         try:
@@ -116,6 +115,7 @@ class Trainer:
                 self._explain_texts(X, error, counts)
             error.add_note(f"raised by partial_fit, batch {self.n_batches}, with rows of {self._streams_of(counts)}")
             raise
+        self._count(batch, counts)
         self.n_batches += 1
         self._n_skipped = 0
         if self._verbose:
@@ -158,7 +158,8 @@ class Trainer:
         self.dtype = None if state["dtype"] is None else np.dtype(state["dtype"])
         self.feature_names = unpack(state["feature_names"])
 
-    def _count(self, counts: Any) -> None:
+    def _count(self, batch: Batch, counts: Any) -> None:
+        self.n_samples += batch.n
         if isinstance(counts, np.ndarray):
             if len(self.counts) <= 4 * len(counts):
                 self.counts += np.bincount(counts, minlength=len(self.counts))
@@ -264,7 +265,8 @@ class Trainer:
             )
 
     def finish(self) -> None:
-        """Show the last line of progress."""
+        """Show the last line of progress, and count once more, since an interrupt may have come in between."""
+        self.n_samples = int(self.counts.sum())
         if self._verbose == 1:
             self._show(last=True)
 

@@ -154,15 +154,6 @@ def test_a_fit_that_is_killed_at_random_moments_goes_on_to_the_same_model(path):
     assert n_fits > 3
 
 
-@pytest.fixture
-def heard():
-    """Interrupts raise, also where a shell has had the tests ignore them."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("heard")
 def test_an_interrupt_is_kept_in_the_checkpoint(path):
     def interrupting(start, n, rng):
         for i, item in enumerate(items(start, n, rng)):
@@ -180,7 +171,6 @@ def test_an_interrupt_is_kept_in_the_checkpoint(path):
     assert bits(resumed) == bits(model().fit(generators()))
 
 
-@pytest.mark.usefixtures("heard")
 def test_a_second_interrupt_does_not_wait(path):
     def interrupting(start, n, rng):
         signal.raise_signal(signal.SIGINT)

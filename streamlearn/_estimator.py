@@ -28,7 +28,7 @@ from ._mux import MODES
 from ._pool import StreamPool
 from ._random import mix
 from ._run import Run, mux_settings
-from ._sklearn import HasMethods, Interval, StrOptions, routing_enabled
+from ._sklearn import HasMethods, Interval, RealNotInt, StrOptions, routing_enabled
 from ._streamer import Streamer, close
 from ._training import Batches, Trainer
 from ._visits import DISTS, check_lam
@@ -267,7 +267,7 @@ class StreamingEstimator(InnerMethods, MetaEstimatorMixin, BaseEstimator):
         "retry_delay": [Interval(numbers.Real, 0, None, closed="left")],
         "max_errors": [
             Interval(numbers.Integral, 0, None, closed="left"),
-            Interval(numbers.Real, 0, 1, closed="left"),
+            Interval(RealNotInt, 0, 1, closed="left"),
             None,
         ],
         "random_state": ["random_state"],

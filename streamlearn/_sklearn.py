@@ -5,4 +5,12 @@ from sklearn.utils._param_validation import HasMethods, Interval, RealNotInt, St
 from sklearn.utils.validation import _check_sample_weight as check_sample_weight
 from sklearn.utils.validation import _get_feature_names as get_feature_names
 
-__all__ = ["HasMethods", "Interval", "StrOptions", "check_sample_weight", "get_feature_names", "routing_enabled"]
+__all__ = [
+    "HasMethods",
+    "Interval",
+    "RealNotInt",
+    "StrOptions",
+    "check_sample_weight",
+    "get_feature_names",
+    "routing_enabled",
+]

@@ -230,6 +230,8 @@ class BlockReader(Reader):
         with self._lock:
             self._windows.clear()
             self._cached.clear()
+            self._layouts.clear()
+            self._n_bytes = 0
             self._lost.clear()
 
     def _find(

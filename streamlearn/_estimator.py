@@ -408,6 +408,8 @@ class StreamingEstimator(InnerMethods, MetaEstimatorMixin, BaseEstimator):
                 self._conclude(run, watch, source, before)
 
         with usable_when_interrupted(conclude):
+            if checkpoints is not None and saved is None:
+                checkpoints.begin(run)
             with nullcontext() if checkpoints is None else checkpoints.interruptible():
                 train(run)
             conclude()

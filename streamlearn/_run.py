@@ -82,9 +82,9 @@ class Run:
     failures : Failures
         Streams that have failed, of all passes.
     ended : bool
-        Whether the samples are spent, or a rule has ended training.
+        Whether the streams are used up, or a rule has ended training.
     stopped : bool
-        Whether training has ended or has had ``max_batches``.
+        Whether training has ended, or has had ``max_batches`` or all samples of its passes.
     """
 
     _VERSION = 2
@@ -129,9 +129,9 @@ class Run:
     def go(self) -> None:
         """Train until a budget is spent.
 
-        A pass that ``max_batches`` ends stays open, so that :meth:`state_dict` tells where it stands; :meth:`close` ends it.
+        A pass that a budget ends stays open, so that :meth:`state_dict` tells where it stands; :meth:`close` ends it.
         """
-        self.stopped = self.ended or self.trainer.n_batches == self._max_batches
+        self.stopped = self._has_stopped()
         try:
             while not self.stopped and (self.iterator is not None or self.n_passes < self._most_passes):
                 self._pass()
@@ -282,14 +282,19 @@ class Run:
         for hook in self._hooks:
             hook.before(self, batch, counts)
         trainer.train(batch, counts)
-        self.ended = trainer.n_samples >= self._most_samples
         for hook in self._hooks:
             self.ended |= hook.after(self, batch, counts)
-        self.stopped = self.ended or trainer.n_batches == self._max_batches
+        self.stopped = self._has_stopped()
         if self._max_batches is None and not self.stopped:
             text = warn_if_endless(trainer.n_batches)
             if text and self._source.n_samples is None:
                 warnings.warn(text, UserWarning, stacklevel=5)
+
+    def _has_stopped(self) -> bool:
+        """Whether training has ended, or what it may have is spent: a larger budget goes on."""
+        trainer = self.trainer
+        spent = self._max_batches is not None and trainer.n_batches >= self._max_batches
+        return self.ended or spent or trainer.n_samples >= self._most_samples
 
     def _note_blocks(self, blocks: tuple[int, int] | None) -> None:
         """Add up the blocks of files that a pass read and needed."""

@@ -6,6 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ._rows import row_bytes
+
+# NumPy counts the bytes that rows at every address would have; of larger rows, a call for each array costs little.
+_LARGEST_ROW = 2**14
+
 
 class Span:
     """The stretch of memory from the first to the last of some arrays, addressed by rows.
@@ -41,14 +46,14 @@ class Span:
         self._arrays = arrays
         first = arrays[0]
         self._dtype, self._shape = first.dtype, first.shape[1:]
-        row_bytes = first.dtype.itemsize * int(np.prod(self._shape))
+        n_bytes = row_bytes(first)
         addresses = np.array([array.__array_interface__["data"][0] for array in arrays])
         lowest = int(addresses.argmin())
         distances = addresses - addresses[lowest]
-        unit = int(np.gcd.reduce(np.append(distances, row_bytes)))
-        self.bases, self.step = distances // unit, row_bytes // unit
+        unit = int(np.gcd.reduce(np.append(distances, n_bytes)))
+        self.bases, self.step = distances // unit, n_bytes // unit
         # A row is one element: of the array's own kind where it can be, which is copied fastest.
-        kind = self._dtype if not self._shape else np.dtype((np.void, row_bytes))
+        kind = self._dtype if not self._shape else np.dtype((np.void, n_bytes))
         rows = arrays[lowest].reshape(-1).view(kind)
         n = (
             max(base + self.step * (len(array) - 1) for base, array in zip(self.bases.tolist(), arrays, strict=True))
@@ -62,12 +67,15 @@ class Span:
         first = arrays[0]
         if not hasattr(first, "dtype") or getattr(first.dtype, "hasobject", True):
             return False
+        if row_bytes(first) > _LARGEST_ROW:
+            return False
         return all(
             type(array) in (np.ndarray, np.memmap)  # other subclasses hold more than values
             and array.size
             and array.dtype == first.dtype
             and array.shape[1:] == first.shape[1:]
             and array.flags.c_contiguous
+            and array.flags.aligned  # NumPy would copy all of the stretch to align it
             for array in arrays
         )
 

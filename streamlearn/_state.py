@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import math
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -26,10 +27,15 @@ def pack(value: Any) -> Any:
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, (np.integer, np.floating, np.bool_)):
-        return pack(value.item())
+        return pack(float(value) if isinstance(value, np.longdouble) else value.item())
+    if isinstance(value, bytes):
+        return {"bytes": base64.b64encode(value).decode()}
     if isinstance(value, np.ndarray):
-        if value.dtype.hasobject:
-            return {"objects": [pack(element) for element in value.ravel().tolist()], "shape": list(value.shape)}
+        if isinstance(value, np.ma.MaskedArray) or value.dtype.names:
+            raise TypeError(f"an array of {value.dtype}, a {type(value).__name__}, cannot be saved in a state.")
+        if value.dtype.hasobject or value.dtype.kind == "T":
+            elements = [{"tuple": pack(x)} if isinstance(x, tuple) else pack(x) for x in value.ravel().tolist()]
+            return {"objects": elements, "shape": list(value.shape)}
         data = zlib.compress(np.ascontiguousarray(value).tobytes(), 1)
         return {"dtype": value.dtype.str, "shape": list(value.shape), "data": base64.b64encode(data).decode()}
     if isinstance(value, np.random.Generator):
@@ -63,6 +69,10 @@ def unpack(packed: Any) -> Any:
     if "data" in packed:
         data = zlib.decompress(base64.b64decode(packed["data"]))
         return np.frombuffer(data, packed["dtype"]).reshape(packed["shape"]).copy()
+    if "bytes" in packed:
+        return base64.b64decode(packed["bytes"])
+    if "tuple" in packed:
+        return tuple(unpack(packed["tuple"]))
     if "objects" in packed:
         array = np.empty(len(packed["objects"]), object)
         array[:] = unpack(packed["objects"])
@@ -104,10 +114,20 @@ def unpack_numbers(packed: Any) -> Any:
 def _pack_frame(frame: Any) -> dict[str, Any]:
     """Pack a frame column by column, with its dtypes by name; categories of pandas in their order."""
     library = type(frame).__module__.split(".")[0]
+    if library == "polars":
+        file = io.BytesIO()
+        frame.write_ipc(file)
+        return {"frame": library, "ipc": pack(file.getvalue())}
+    extensions = [str(kind) for kind in frame.dtypes if not isinstance(kind, np.dtype) and str(kind) != "category"]
+    if extensions or not frame.columns.is_unique or frame.columns.nlevels > 1:
+        raise TypeError(
+            f"a DataFrame with columns of pandas' own kinds ({extensions}), of one name or of several levels cannot be saved: "
+            "make columns of NumPy's kinds of them, or take a batch_size that is a multiple of the rows of an item."
+        )
     columns = []
     for name in frame.columns:
         values = frame[name]
-        categories = getattr(getattr(values, "cat", None), "categories", None) if library == "pandas" else None
+        categories = getattr(getattr(values, "cat", None), "categories", None)
         columns.append(
             {
                 "name": pack(name),
@@ -119,38 +139,25 @@ def _pack_frame(frame: Any) -> dict[str, Any]:
                 else False,
             }
         )
-    return {"frame": library, "columns": columns}
+    return {"frame": library, "columns": columns, "n": len(frame)}
 
 
 def _unpack_frame(packed: dict[str, Any]) -> Any:
-    columns = [(unpack(column["name"]), unpack(column["values"]), column) for column in packed["columns"]]
-    if packed["frame"] == "pandas":
-        import pandas
+    if packed["frame"] == "polars":
+        import polars
 
-        made = {}
-        for name, values, column in columns:
-            if column["categories"] is not None:
-                kind = pandas.CategoricalDtype(unpack(column["categories"]), column["ordered"])
-                made[name] = pandas.Series(pandas.Categorical.from_codes(values, dtype=kind))
-            else:
-                made[name] = pandas.Series(values).astype(column["dtype"])
-        return pandas.DataFrame(made)
-    import polars
+        return polars.read_ipc(io.BytesIO(unpack(packed["ipc"])))
+    import pandas
 
-    return polars.DataFrame(
-        {name: polars.Series(values).cast(_polars_type(column["dtype"])) for name, values, column in columns}
-    )
-
-
-def _polars_type(name: str) -> Any:
-    import polars
-
-    kind = getattr(polars, name, None)
-    if kind is None:
-        raise ValueError(
-            f"a polars column of type {name} cannot be restored from a state: cast it to a number or text before."
-        )
-    return kind
+    made = {}
+    for column in packed["columns"]:
+        values = unpack(column["values"])
+        if column["categories"] is not None:
+            kind = pandas.CategoricalDtype(unpack(column["categories"]), column["ordered"])
+            made[unpack(column["name"])] = pandas.Series(pandas.Categorical.from_codes(values, dtype=kind))
+        else:
+            made[unpack(column["name"])] = pandas.Series(values).astype(column["dtype"])
+    return pandas.DataFrame(made, index=range(packed["n"]))
 
 
 def _common_type(values: Any) -> type | None:

@@ -239,12 +239,14 @@ class Passes(Generator):
     """
 
     _VERSION = 1
+    _broken = False
+    _iterator: Iterator | None = None
+    _left = 0
 
     def __init__(self, stream: Streamer, max_batches: int | None, again: bool) -> None:
         self._stream = stream
         self._left = -1 if max_batches is None else int(max_batches)
         self._again = again
-        self._iterator: Iterator | None = None
         self._seed = fresh_seed()  # of streams without a seed of their own
         self._n_passes = 0
         self._number: tuple[int, ...] = ()
@@ -271,7 +273,7 @@ class Passes(Generator):
                     continue
                 break
             except BaseException:
-                self._left = 0
+                self._left, self._broken = 0, True
                 self._close()
                 raise
             self._n_given += 1
@@ -325,6 +327,14 @@ class Passes(Generator):
         self._left = 0
         self._close()
 
+    def __copy__(self) -> Passes:
+        new = Passes(self._stream, None, self._again)
+        new.load_state_dict(self.state_dict())
+        return new
+
+    def __deepcopy__(self, memo: dict) -> Passes:
+        return self.__copy__()
+
     def state_dict(self) -> dict[str, Any]:
         """Return where the stream stands, as a JSON-able dict of fixed shape.
 
@@ -336,7 +346,13 @@ class Passes(Generator):
         ------
         TypeError
             If a running generator is among the streams.
+        RuntimeError
+            If an error, or an interrupt, has ended the stream.
         """
+        if self._broken:
+            raise RuntimeError(
+                "the stream was ended by an error, and no longer knows where it stood: take states before items."
+            )
         if self._stream._single_pass:
             raise TypeError("a running generator has no state: make a Streamer of its function to resume it.")
         iterator = None if self._iterator is None else save_iterator(self._iterator, self._n_given)
@@ -369,6 +385,7 @@ class Passes(Generator):
         check_state(state, "stream", self._VERSION, parts)
         check_same(state, "a stream", again=self._again)
         self._close()
+        self._broken = False
         self._left, self._seed, self._n_given = state["left"], state["seed"], state["n_given"]
         self._number = tuple(state["number"])
         self._resumed = bool(self._number)

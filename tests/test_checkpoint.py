@@ -4,6 +4,7 @@ import pickle
 import random
 import signal
 import sys
+import threading
 import time
 import warnings
 from pathlib import Path
@@ -114,7 +115,7 @@ def test_an_interrupted_fit_goes_on_to_the_same_model(path, pool, settings):
             patch.setattr(SGDClassifier, "partial_fit", failing)
             with pytest.raises(Stop):
                 model(path, **settings).fit(pool())
-        assert os.path.exists(path) == (at > 0)
+        assert read(path, "skops").run["trainer"]["n_batches"] == at
         assert bits(model(path, resume=True, **settings).fit(pool())) == expected
 
 
@@ -179,7 +180,18 @@ def test_a_second_interrupt_does_not_wait(path):
 
     with pytest.raises(KeyboardInterrupt):
         model(path).fit(generators(interrupting))
-    assert not os.path.exists(path)
+    assert read(path, "skops").run["trainer"]["n_batches"] == 0
+
+
+def test_an_interrupt_during_the_last_score_is_heard(path):
+    def scoring(estimator, X, y):
+        if estimator.t_ > 300:
+            signal.raise_signal(signal.SIGINT)
+        return 0.5
+
+    fitted = model(path, n_passes=1, validation=0.2, validation_every=10**6, scoring=scoring)
+    with pytest.raises(KeyboardInterrupt):
+        fitted.fit(X, Y)
 
 
 def test_a_finished_fit_goes_on_with_a_larger_budget(path):
@@ -188,6 +200,98 @@ def test_a_finished_fit_goes_on_with_a_larger_budget(path):
     assert bits(longer) == bits(model(max_batches=90).fit(generators()))
     again = model(path, max_batches=90, resume=True).fit(generators())
     assert bits(again) == bits(longer)
+
+
+def test_a_smaller_budget_does_not_train_on(path):
+    settings = {"mode": "with_replacement", "n_passes": "auto"}
+    model(path, max_batches=20, **settings).fit(arrays())
+    assert model(path, max_batches=10, resume=True, **settings).fit(arrays()).n_batches_ == 20
+
+
+def test_a_finished_fit_goes_on_with_more_passes_in_modes_without_end(path):
+    model(path, mode="with_replacement", n_passes=1).fit(arrays())
+    assert model(path, mode="with_replacement", n_passes=3, resume=True).fit(arrays()).n_samples_seen_ == 1800
+
+
+def test_a_fit_that_is_stopped_at_once_leaves_no_older_checkpoint(path):
+    model(path, max_batches=5).fit(arrays())
+
+    def stop():
+        raise Stop
+        yield
+
+    with pytest.raises(Stop):
+        model(path).fit([Streamer(stop)])
+    assert read(path, "skops").run["trainer"]["n_batches"] == 0
+    assert not os.path.exists(path + ".previous")
+
+
+def test_other_data_of_the_same_length_is_refused(path):
+    model(path, n_passes=1).fit(X, Y)
+    for other in (X[::-1], np.where(X > 0.5, X, 0.0)):
+        with pytest.raises(ValueError, match="streams have changed .*of other values"):
+            model(path, n_passes=1, resume=True).fit(other, Y)
+
+
+def test_another_estimator_is_refused(path):
+    model(path, n_passes=1).fit(arrays())
+    with pytest.raises(
+        ValueError, match=r"estimator is sklearn.naive_bayes.GaussianNB, and the checkpoint was written with"
+    ):
+        model(path, estimator=GaussianNB(), n_passes=1, resume=True).fit(arrays())
+
+
+def test_a_set_among_the_parameters_is_the_same_in_any_order(path):
+    model(path, estimator=Stopping({"a", "b", "c"}), n_passes=1, max_batches=3).fit(arrays())
+    resumed = model(path, estimator=Stopping({"c", "b", "a"}), n_passes=1, resume=True)
+    assert resumed.fit(arrays()).n_batches_ == 75
+
+
+class Helper:
+    pass
+
+
+class Helped(Stopping):
+    def partial_fit(self, X, y, classes=None):
+        self.helper_ = Helper()
+        return super().partial_fit(X, y, classes)
+
+
+def test_what_could_not_be_read_again_is_not_written(path):
+    with pytest.raises(ValueError, match=r"types that are not known to be safe: \['.*Helper'\]"):
+        model(path, estimator=Helped(), n_passes=1).fit(arrays())
+
+
+def test_fits_in_threads_may_write_to_one_path(path):
+    errors = []
+
+    def fit():
+        try:
+            model(path, n_passes=1).fit(arrays())
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=fit) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    assert read(path, "skops").run["trainer"]["n_batches"] == 75
+
+
+def test_batches_without_weight_write_no_checkpoint_each(path, monkeypatch):
+    n_written = []
+    write = module.write
+    monkeypatch.setattr(module, "write", lambda *args: (n_written.append(1), write(*args)))
+
+    def weightless():
+        yield X[:8], Y[:8], np.ones(8)
+        for i in range(8, 200, 8):
+            yield X[i : i + 8], Y[i : i + 8], np.zeros(8)
+
+    model(path, n_passes=1).fit([Streamer(weightless)])
+    assert len(n_written) == 3
 
 
 @pytest.mark.parametrize("file_format", ["skops", "pickle"])
@@ -245,8 +349,8 @@ def test_a_damaged_checkpoint_is_never_believed(path):
         with pytest.warns(UserWarning, match=r"Training goes on from the checkpoint before it"):
             found = read(path, "skops")
         assert found.run == whole.run
-    Path(path).unlink()  # killed between two renames
-    assert read(path, "skops").run == whole.run
+    Path(path).unlink()
+    assert read(path, "skops") is None
 
 
 def test_a_damaged_checkpoint_ends_a_fit_before_training(path):
@@ -313,6 +417,7 @@ def test_an_array_of_another_length_is_named(path):
         ({"checkpoint": "x", "checkpoint_every": 0}, r"checkpoint_every"),
         ({"checkpoint": "x", "checkpoint_format": "json"}, r"checkpoint_format"),
         ({"resume": "maybe"}, r"resume"),
+        ({"checkpoint": "x", "resume": True, "warm_start": True}, r"choose one"),
     ],
 )
 def test_bad_parameters_are_refused_before_training(settings, told):

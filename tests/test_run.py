@@ -95,6 +95,7 @@ def test_what_a_run_says_of_itself_at_its_end(pool, mode, n_samples, n_passes):
     run.go()
     assert run.trainer.n_samples == n_samples
     assert run.n_passes_seen == n_passes
+    run.close()
     assert run.iterator is None
     assert run.estimator is run.trainer.estimator
 

@@ -69,6 +69,8 @@ def test_it_keeps_the_arrays_alive():
         [np.array(["a", None], object), np.array([1, 2], object)],
         [[1.0, 2.0], [3.0]],
         [np.ma.masked_equal(np.ones((2, 2)), 1)] * 2,
+        [np.zeros(28, np.uint8)[4:].view(np.float64), np.ones(3)],
+        [np.zeros((2, 3, 2**13)), np.zeros((2, 3, 2**13))],
     ],
 )
 def test_refuses_what_does_not_lie_row_after_row(arrays):

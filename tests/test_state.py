@@ -1,5 +1,6 @@
 """Every running stream says where it stands, and goes on there: saved before every item, restored, compared."""
 
+import copy
 import json
 
 import numpy as np
@@ -321,6 +322,28 @@ def test_a_resumed_mux_goes_on_with_the_passes_that_come_next():
     assert [plainly(item) for item in resumed] == items
     # and other passes of the same stream do not repeat those
     assert plainly(next(again.generate())) == plainly(next(stream.generate()))
+
+
+def test_a_stream_that_an_error_ended_has_no_state():
+    def failing():
+        yield 1
+        raise KeyboardInterrupt
+
+    items = Streamer(failing).generate()
+    next(items)
+    with pytest.raises(KeyboardInterrupt):
+        next(items)
+    with pytest.raises(RuntimeError, match="ended by an error"):
+        items.state_dict()
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
+def test_a_copy_of_a_running_stream_goes_on_by_itself(copied):
+    items = StochasticMux(generators(), 2, 4, mode="exhaustive", random_state=0).generate()
+    first = [next(items) for _ in range(5)]
+    rest = list(copied(items))
+    assert list(items) == rest
+    assert len(first) + len(rest) == 50
 
 
 PACKABLE = st.recursive(

@@ -229,7 +229,7 @@ def test_a_fit_that_is_stopped_at_once_leaves_no_older_checkpoint(path):
 def test_other_data_of_the_same_length_is_refused(path):
     model(path, n_passes=1).fit(X, Y)
     for other in (X[::-1], np.where(X > 0.5, X, 0.0)):
-        with pytest.raises(ValueError, match="streams have changed .*of other values"):
+        with pytest.raises(ValueError, match=r"streams have changed .*of other values"):
             model(path, n_passes=1, resume=True).fit(other, Y)
 
 

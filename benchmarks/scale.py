@@ -69,7 +69,7 @@ def rows(quick: bool) -> Iterator[Row]:
         n_ours=20_000,
         repeats=3,
     )
-    names = "sklearn.base,sklearn.metrics,sklearn.neural_network,sklearn.decomposition,sklearn.utils.metadata_routing"
+    names = "sklearn.base,sklearn.metrics,sklearn.neural_network,sklearn.decomposition,sklearn.model_selection"
 
     def importing(modules: str) -> None:
         subprocess.run([sys.executable, "-c", f"import {modules}"], check=True)

@@ -123,9 +123,9 @@ class StreamingEstimator(InnerMethods, MetaEstimatorMixin, BaseEstimator):
         estimator and may run any code when a file is read that was tampered with.
     resume : bool or "allow-changes", default=False
         Whether ``fit`` goes on from the checkpoint, if there is one, to the same model to the bit as without the interruption.
-        Streams that have come, gone or changed their length are refused, and so are other parameters, except ``max_batches``
-        and ``n_passes``: a finished fit goes on with a larger one. "allow-changes": streams may change; the pass under
-        way begins again.
+        Streams that have come, gone or changed their length (or values, of arrays) are refused, and so are other parameters,
+        except ``max_batches`` and ``n_passes``: a finished fit goes on with a larger one. "allow-changes": streams may
+        change; the pass under way begins again. A checkpoint belongs to one fit at a time: not to the candidates of a search.
     on_error : {"raise", "skip", "retry"}, default="raise"
         What ``fit`` (and ``iter_fit``, of a mux) does when a stream cannot be read: a file that is gone or damaged, an exception
         of a generator, an item that is no batch or does not fit those before it. "skip" sets the stream aside: what it gave

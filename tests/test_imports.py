@@ -12,8 +12,8 @@ import streamlearn
 PACKAGE = Path(streamlearn.__file__).parent
 # From the bottom to the top: a module imports only from layers below its own.
 LAYERS = [
-    {"_interrupts", "_labels", "_optional", "_random", "_rows", "_sklearn", "_span"},
-    {"_state"},
+    {"_interrupts", "_labels", "_optional", "_random", "_rows", "_sklearn"},
+    {"_span", "_state"},
     {"_accumulate"},
     {"_streamer", "_visits", "_ahead", "_prefetch", "_files"},
     {"_policies", "_processes", "_failures", "_windows"},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import numbers
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -58,7 +60,7 @@ def as_batch(item: Any) -> Batch:
         # the usual item, told apart at little cost
         X, y = item.get("X"), item.get("y", item.get("Y"))
         if type(X) is np.ndarray and type(y) is np.ndarray and X.ndim == 2 and y.ndim and len(y) == len(X):
-            return Batch(X, y, None, len(X))
+            return Batch(X, _plain(y) if y.dtype.hasobject else y, None, len(X))
     if isinstance(item, Mapping) and not sparse.issparse(item):  # one of SciPy's formats is a mapping
         X, y, weight = _from_mapping(item)
     elif isinstance(item, tuple):
@@ -95,6 +97,8 @@ def as_batch(item: Any) -> Batch:
             y = y[None]
         if y.ndim == 0 or len(y) != n:
             raise ValueError(f"an item has X with {n} rows, but y of shape {y.shape}.")
+        if y.dtype.hasobject:
+            y = _plain(y)
     if weight is not None:
         weight = np.asarray(weight)
         if weight.ndim == 0 and n == 1:
@@ -102,6 +106,16 @@ def as_batch(item: Any) -> Batch:
         if weight.shape != (n,):
             raise ValueError(f"an item has X with {n} rows, but sample_weight of shape {weight.shape}.")
     return Batch(X, y, weight, n)
+
+
+def _plain(y: np.ndarray) -> np.ndarray:
+    """Return numbers that lie in an array of objects as an array of numbers, other objects as they are."""
+    if y.size and isinstance(y.flat[0], numbers.Number):
+        with contextlib.suppress(ValueError, TypeError):
+            found = np.asarray(y.tolist())
+            if found.dtype.kind in "biuf" and found.shape == y.shape:
+                return found
+    return y
 
 
 def _from_mapping(item: Mapping) -> tuple[Any, Any, Any]:

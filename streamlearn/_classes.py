@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,10 +14,11 @@ import numpy as np
 from . import _inner
 from ._arrays import SampleStream
 from ._failures import RAISE, OnError
-from ._labels import Labels
+from ._labels import Labels, sortable
 from ._outputs import stream_name
 from ._pool import StreamPool
 from ._random import mix
+from ._schema import kind_of_y
 from ._streamer import Streamer, close
 from ._training import Batches
 
@@ -77,13 +79,14 @@ def find_classes(
         return labels_of(estimator, y)
     if hasattr(fitted, "classes_"):
         return None
-    labels = Labels()
     if not scan and not all(isinstance(stream, SampleStream) for stream in pool):
         raise ValueError(
             f"classes is None, and streams of unknown labels do not tell them: {type(estimator).__name__} must know all labels "
             "before its first batch. Pass classes=[...] to StreamingEstimator, or classes='scan' to run through the streams "
             "once before training."
         )
+    found: dict[tuple, Labels] = {}
+    rows: Counter[tuple] = Counter()
     for position, stream in enumerate(pool):
         for part in _targets(pool, position, stream, mix(seed, position), rules):
             if part is None:
@@ -91,8 +94,36 @@ def find_classes(
                     f"{stream_name(pool, position)} gives no y to tell the classes by, which {type(estimator).__name__} must "
                     "know: let it yield 'y', or make the pool with a target."
                 )
-            labels.add(part)
-    return labels.classes(estimator)
+            if not len(part):
+                continue
+            if not sortable(part):
+                if rules.handles:
+                    continue
+                raise ValueError(
+                    f"y of {stream_name(pool, position)} holds things of several kinds, such as {_example(part)}: let labels be "
+                    "all numbers, or all texts."
+                )
+            kind = kind_of_y(part)
+            if kind not in found and found and not rules.handles:
+                raise ValueError(
+                    f"y of {stream_name(pool, position)} holds {_described(kind)}, but that of streams before it "
+                    f"{_described(next(iter(found)))}: make them of one kind."
+                )
+            found.setdefault(kind, Labels()).add(part)
+            rows[kind] += len(part)
+    # where streams may fail, those of another kind than most samples have do
+    return found[rows.most_common(1)[0][0]].classes(estimator) if found else None
+
+
+def _described(kind: tuple) -> str:
+    """Say what a target is like, for a message."""
+    return f"{kind[0]} of shape {kind[1:]} a row" if len(kind) > 1 else kind[0]
+
+
+def _example(y: np.ndarray) -> str:
+    """Two values of different types."""
+    shown = {type(value): value for value in y.flat}
+    return " and ".join(map(repr, list(shown.values())[:2]))
 
 
 def scanned_stream(estimator: Any, stream: Any, seed: int) -> Any:
@@ -128,12 +159,14 @@ def _targets(pool: StreamPool, position: int, stream: Streamer, seed: int, rules
         return
     n, warned = 0, False
     iterators: list[Any] = []
+    read: list[Batches] = []
 
     def batches() -> Iterator[Any]:
         iterators.append(iterator := stream._start(seed, (0,)))
         # an iterator that takes gives as much as it is asked for, others their items as they come
         size = _ROWS if getattr(iterator, "takes", False) else None
-        yield from Batches(iterator, size, names=(pool.names[position],))
+        read.append(joined := Batches(iterator, size, names=(pool.names[position],)))
+        yield from joined
 
     try:
         for batch, _ in _until_it_fails(batches, rules):
@@ -152,7 +185,8 @@ def _targets(pool: StreamPool, position: int, stream: Streamer, seed: int, rules
                 )
                 warnings.warn(text, UserWarning, stacklevel=2)
     except Exception as error:
-        error.add_note(f"raised by {stream_name(pool, position)}, of which classes='scan' reads the targets")
+        item = f", item {read[-1].n_items}" if read else ""
+        error.add_note(f"raised by {stream_name(pool, position)}{item}, of which classes='scan' reads the targets")
         raise
     finally:
         for iterator in iterators:

@@ -420,7 +420,8 @@ class StreamingEstimator(InnerMethods, MetaEstimatorMixin, BaseEstimator):
             if failed := failures.summary():
                 raise ValueError(f"the streams gave no sample: of {len(source.pool)}, {failed}.")
             raise ValueError(
-                f"the streams gave no sample: each of the {len(source.pool)} streams is empty, and there is nothing to train on."
+                f"the streams gave no sample: each of the {len(source.pool)} streams is empty, or gives nothing in visits as "
+                f"short as those of mode={self.mode!r}, lam={self.lam}; there is nothing to train on."
             )
         failures.warn("stream_errors_ tells all of them.")
         if source.arrays is not None and _inner.has_labels(self.estimator_):

@@ -65,6 +65,16 @@ def _distinct(y: np.ndarray) -> np.ndarray:
     return np.unique(y)
 
 
+def sortable(y: np.ndarray) -> bool:
+    """Whether labels can be compared with one another, which in an array of objects they may not."""
+    if y.dtype.kind == "O":
+        try:
+            np.unique(y)
+        except TypeError:
+            return False
+    return True
+
+
 class KnownLabels:
     """Finds labels that are not among those that are known, at little cost for each batch.
 

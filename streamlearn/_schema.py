@@ -117,7 +117,7 @@ class Schema:
         kind = _kind(X)
         if kind != self._X:
             self._refuse_X(kind)
-        if y is not None and (kind := _kind_of_y(y)) != self._y:
+        if y is not None and (kind := kind_of_y(y)) != self._y:
             self._refuse_y(kind)
         self.check_values(batch)
 
@@ -191,7 +191,7 @@ class Schema:
             )
         if self._n_features is not None and kind[0] != "a list of texts" and kind[1:] != (self._n_features,):
             raise ValueError(f"X has {_rows_of(kind)}, but {self._name} was trained on {self._n_features} features.")
-        self._y = None if y is None else _kind_of_y(y)
+        self._y = None if y is None else kind_of_y(y)
         self._largest = min(self._largest, _largest(getattr(X, "dtype", None)))
         self._numeric_frames = kind[0] == "a DataFrame" and numbers_of(X) is not None
         numeric = kind[0] == "numbers" or self._numeric_frames
@@ -273,8 +273,8 @@ def _kind(values: Any) -> tuple:
     return _KINDS.get(dtype.kind) or str(dtype), *values.shape[1:]
 
 
-def _kind_of_y(y: np.ndarray) -> tuple:
-    """The same for targets, where numbers may lie in an array of objects."""
+def kind_of_y(y: np.ndarray) -> tuple:
+    """Return the kind of targets, where numbers may lie in an array of objects."""
     if y.dtype.kind == "O" and isinstance(y.flat[0], numbers.Number):
         return "numbers", *y.shape[1:]
     return _kind(y)

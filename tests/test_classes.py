@@ -205,6 +205,40 @@ def endless():
         yield X, Y
 
 
+ODD = {
+    "texts": (
+        Y.astype(str),
+        "y of stream 'odd' at position 2 holds texts or objects, but that of streams before it numbers",
+    ),
+    "two columns": (
+        np.column_stack([Y, Y]),
+        r"y of stream 'odd' at position 2 holds numbers of shape \(2,\) a row, but",
+    ),
+    "both": (
+        np.array([*Y[:-1], "a"], object),
+        "y of stream 'odd' at position 2 holds things of several kinds, such as",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+@pytest.mark.parametrize("first", [False, True])
+def test_labels_that_do_not_go_together(kind, first):
+    y, message = ODD[kind]
+    parts = [(Streamer(batches, 0, 20), "a"), (Streamer(batches, 20, 40), "b"), (Streamer(batches, 40, 60, y), "odd")]
+    pool = StreamPool([part for part, _ in parts], names=[name for _, name in parts])
+    model = StreamingEstimator(GaussianNB(), classes="scan", random_state=0)
+    with pytest.raises(ValueError, match=message):
+        model.fit(pool)
+    if first:
+        pool = StreamPool([part for part, _ in parts[::-1]], names=[name for _, name in parts[::-1]])
+    # of streams that may fail, those that are unlike most others do
+    with pytest.warns(UserWarning, match="odd"):
+        model.set_params(on_error="skip", n_active=1, max_batches=10, mode="exhaustive").fit(pool)
+    np.testing.assert_array_equal(model.classes_, [0, 1, 2])
+    assert "odd" in list(model.stream_errors_["name"])
+
+
 def test_scanning_an_endless_stream_warns_and_then_fails(monkeypatch):
     monkeypatch.setattr(_classes, "_SILENT_SAMPLES", 1000)
     monkeypatch.setattr(_classes, "_MOST_SAMPLES", 5000)

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
+from ._interrupts import wait_for
+
 _executors: dict[str, ThreadPoolExecutor] = {}
 # A thread that works ahead disturbs the learner, whose every call hands the interpreter over: at a tenth of the time it costs
 # more than it saves, from a third on it pays.
@@ -55,6 +57,7 @@ class Ahead:
                     "this process was forked while a mux was working ahead: start a new pass in the child process."
                 )
             try:
+                wait_for(self._future)
                 result = self._future.result()
             finally:
                 if self._future.done():  # after an interrupt it runs on, and close waits for it
@@ -83,13 +86,13 @@ class Ahead:
     def settle(self) -> None:
         """Wait until nothing is under way; its result stays to be fetched."""
         if self._future is not None and self._pid == os.getpid():
-            self._future.exception()
+            wait_for(self._future)
 
     def close(self) -> None:
         """Wait for a call that is under way, so that nothing runs on; after an interrupt, it may be called again."""
         future = self._future
         if future is not None and self._pid == os.getpid() and not future.cancel():
-            future.exception()
+            wait_for(future)
         self._future = None
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ._arrays import Reader, SampleStream, by_table, check_parts, pass_key
+from ._interrupts import wait_for
 from ._prefetch import Prefetcher
 from ._random import generator, mix32
 from ._rows import concat_rows, is_frame, n_rows, row_bytes, slice_rows
@@ -411,7 +412,9 @@ class BlockReader(Reader):
         columns = window.columns
         if columns is None:
             try:
-                columns = self._read(window) if window.future is None else window.future.result()
+                if (future := window.future) is not None:
+                    wait_for(future)
+                columns = self._read(window) if future is None else future.result()
                 # what lies there may have changed since the pool was made
                 self._first = window.first if self._first is None else self._first
                 _refuse_other_kinds(window.first[0], self._first, window.source, window.blocks[0])  # type: ignore[index]

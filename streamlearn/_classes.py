@@ -14,6 +14,7 @@ import numpy as np
 from . import _inner
 from ._arrays import SampleStream
 from ._failures import RAISE, OnError
+from ._interrupts import pause
 from ._labels import Labels, sortable
 from ._outputs import stream_name
 from ._pool import StreamPool
@@ -149,7 +150,7 @@ def _until_it_fails(start: Callable[[], Iterator[Any]], rules: OnError) -> Itera
                 raise
             if n > rules.n_retries:  # training will find it, and tell
                 return
-        threading.Event().wait(rules.delay(n))
+        pause(threading.Event(), rules.delay(n))
 
 
 def _targets(pool: StreamPool, position: int, stream: Streamer, seed: int, rules: OnError) -> Iterator[Any]:

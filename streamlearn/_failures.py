@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ._interrupts import pause
 from ._visits import check_count, check_option
 
 ON_ERROR = ("raise", "skip", "retry")
@@ -91,7 +92,7 @@ class OnError:
                 if n > self.n_retries or stop.is_set():
                     raise
                 note(error)
-            stop.wait(self.delay(n))
+            pause(stop, self.delay(n))
 
 
 RAISE = OnError()
@@ -111,7 +112,7 @@ def known_sizes(streams: Sequence[Any], rules: OnError) -> tuple[np.ndarray, dic
                 if n > rules.n_retries:
                     unsized[i] = error
                     break
-                threading.Event().wait(rules.delay(n))
+                pause(threading.Event(), rules.delay(n))
     return sizes, unsized
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ._failures import RAISE, Failures, OnError, TooManyStreamErrors
+from ._interrupts import pause
 from ._plan import Planner
 from ._policies import Policy
 from ._random import mix
@@ -265,7 +266,7 @@ class MuxIterator:
             n += 1
             self.failures.note(stream, error, n_given)
             self._tries[slot] = place, n
-            self._stop.wait(rules.delay(n))  # unlike a sleep it can be interrupted on every system
+            pause(self._stop, rules.delay(n))
             try:
                 iterator = self._open(stream, visit)
                 for _ in range(n_given):

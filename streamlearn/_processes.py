@@ -33,6 +33,7 @@ try:
 except ImportError:  # since joblib 1.6 it is a dependency of joblib, no part
     from cloudpickle import dumps
 
+from ._interrupts import get_from
 from ._streamer import Streamer, close
 
 _CHUNK_ITEMS = 256
@@ -133,7 +134,7 @@ class Processes:
             while True:
                 if self._pid != os.getpid():
                     raise RuntimeError("this process was forked while a stream was read: start it anew in the child.")
-                items, end = chunks.get()
+                items, end = get_from(chunks)
                 if end is None:
                     n_items += len(items)  # so, an early end of the visit wastes no more than three beyond what it used
                     worker.send("more", number, min(1 + n_items // 4, _CHUNK_ITEMS))

@@ -423,7 +423,11 @@ POOLS_THAT_WAIT = {
 
 
 @pytest.mark.parametrize("pool", POOLS_THAT_WAIT)
-def test_waiting_for_a_retry_can_be_interrupted(pool):
+@pytest.mark.parametrize("restarting", [False, True])
+def test_waiting_for_a_retry_can_be_interrupted(pool, restarting, request):
+    # some libraries (Polars) let the system begin a wait again that a signal has ended
+    signal.siginterrupt(signal.SIGINT, not restarting)
+    request.addfinalizer(lambda: signal.siginterrupt(signal.SIGINT, True))
     began = time.monotonic()
     timer = threading.Timer(0.5, signal.pthread_kill, [threading.main_thread().ident, signal.SIGINT])  # as Ctrl-C does
     timer.start()

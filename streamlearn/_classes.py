@@ -95,15 +95,9 @@ def find_classes(
                     f"{stream_name(pool, position)} gives no y to tell the classes by, which {type(estimator).__name__} must "
                     "know: let it yield 'y', or make the pool with a target."
                 )
+            part = _good_labels(part, stream_name(pool, position), rules.handles)
             if not len(part):
                 continue
-            if not sortable(part):
-                if rules.handles:
-                    continue
-                raise ValueError(
-                    f"y of {stream_name(pool, position)} holds things of several kinds, such as {_example(part)}: let labels be "
-                    "all numbers, or all texts."
-                )
             kind = kind_of_y(part)
             if kind not in found and found and not rules.handles:
                 raise ValueError(
@@ -114,6 +108,21 @@ def find_classes(
             rows[kind] += len(part)
     # where streams may fail, those of another kind than most samples have do
     return found[rows.most_common(1)[0][0]].classes(estimator) if found else None
+
+
+def _good_labels(y: np.ndarray, stream: str, may_fail: bool) -> np.ndarray:
+    """Return targets that can be labels, and refuse others, or leave them to training if their stream may fail."""
+    if not sortable(y):
+        if may_fail:
+            return y[:0]
+        raise ValueError(
+            f"y of {stream} holds things of several kinds, such as {_example(y)}: let labels be all numbers, or all texts."
+        )
+    if y.dtype.kind == "f" and not (good := np.isfinite(y)).all():
+        if may_fail:
+            return y[good.reshape(len(y), -1).all(axis=1)]
+        raise ValueError(f"y of {stream} has {y[~good][0]}, which is no label: leave such rows out.")
+    return y
 
 
 def _described(kind: tuple) -> str:

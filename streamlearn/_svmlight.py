@@ -6,7 +6,6 @@ import io
 from typing import Any
 
 import numpy as np
-from sklearn.datasets import load_svmlight_file
 
 from ._blocks import CACHE_BYTES, BlockSource
 from ._files import list_files, short_names
@@ -31,6 +30,8 @@ class SvmlightSource(BlockSource):
         return self._lines.counts
 
     def read(self, block: int) -> dict[str, Any]:
+        from sklearn.datasets import load_svmlight_file  # which imports much that nothing else here needs
+
         try:
             X, y = load_svmlight_file(
                 io.BytesIO(self._lines.read(block)), n_features=self._n_features, zero_based=self._zero_based

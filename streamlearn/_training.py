@@ -389,7 +389,8 @@ class Batches:
             elif self._schema is not None:
                 self._schema.check(batch, self._where)
                 if self.joiner.cuts(batch):  # else its labels are looked at with others, which costs less
-                    self._schema.check_labels(batch.y, [(position, batch.n)])
+                    # iter_fit takes a mux as one stream
+                    self._schema.check_labels(batch.y, [(0 if len(self._names) == 1 else position, batch.n)])
                 self.joiner.X_limit, self.joiner.y_limit = self._schema.X_limit, self._schema.y_limit
         except (TypeError, ValueError) as error:
             error.add_note(f"given by {self._where()}")

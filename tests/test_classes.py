@@ -340,6 +340,14 @@ def test_an_unknown_label_in_plain_batches(name):
         StreamLearner(CLASSIFIERS[name]).iter_fit(batches(0, 60, LATER), classes=[0, 1])
 
 
+def test_an_unknown_label_of_a_mux_that_is_trained_as_one_stream():
+    pool = StreamPool([Streamer(batches, 0, 9, Y % 2), Streamer(batches, 39, 60, LATER)], names=["good", "bad"])
+    mux = StochasticMux(pool, 1, 16, mode="exhaustive", random_state=0)
+    with pytest.raises(ValueError, match="stream 'iter_fit' at position 0 gave the label") as caught:
+        StreamingEstimator(GaussianNB(), classes=[0, 1], batch_size=2).iter_fit(mux)
+    assert "stream 'bad'" in "".join(caught.value.__notes__)
+
+
 def test_what_is_no_classifier_may_have_any_target():
     model = StreamingEstimator(SGDRegressor(random_state=0)).fit(streams(np.linspace(0, 1, 60)))
     assert model.n_samples_seen_ == 60

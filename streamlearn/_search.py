@@ -51,7 +51,8 @@ class SuccessiveHalvingSearchCV(ContinuingSearch):
         A file that holds everything of a search under way: what came of each candidate on each split, and what those that are
         left go on with. It is replaced as a whole, after each iteration and as results come in (but not so often that writing
         takes more than about a tenth of the time), and when an interrupt (Ctrl-C) ends the search; the one before it is kept
-        beside it, with ``.previous`` behind its name. The refit has a checkpoint of its own, with ``.refit`` behind the name.
+        beside it, with ``.previous`` behind its name. The refit has a checkpoint of its own, with ``.refit`` behind the name,
+        every ``checkpoint_every`` batches of the estimator.
     checkpoint_format : {"skops", "pickle"}, default="skops"
         How estimators are written: by skops, which is safe to read (extra ``checkpoint``), or by pickle, which takes any
         estimator and may run any code when a file is read that was tampered with.

@@ -52,7 +52,10 @@ def _best_has(method: str) -> Callable[[Any], bool]:
 
 
 class ContinuingSearch(MetaEstimatorMixin, BaseEstimator):
-    """What both searches share: candidates trained rung by rung, each of them on from where it stands."""
+    """What both searches share: candidates trained rung by rung, each of them on from where it stands.
+
+    With a checkpoint, a search that was stopped goes on as well: see :mod:`streamlearn._search_checkpoint`.
+    """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "estimator": [StreamingEstimator],

@@ -251,7 +251,11 @@ def digest_of(splits: list[Any]) -> str:
 
 def described_search(owner: Any, candidates: list[dict[str, Any]]) -> dict[str, str]:
     """Return representations of the parameters on which the result of a search depends, and of the candidates."""
-    shown = {name: _text(value) for name, value in owner.get_params(deep=True).items() if name not in _FREE}
+    shown = {
+        name: type_name(value) if hasattr(value, "get_params") else _text(value)  # its parameters are among these
+        for name, value in owner.get_params(deep=True).items()
+        if name not in _FREE
+    }
     shown["search"] = type_name(owner)
     if hasattr(owner.random_state, "bytes"):  # an instance, which moves on: the checkpoint has the seed
         shown["random_state"] = type_name(owner.random_state)
@@ -272,8 +276,6 @@ def described_data(data: Data) -> dict[str, Any]:
 
 def _text(value: Any) -> str:
     """Return a representation that is the same in another process, and tells other values apart as far as it can."""
-    if hasattr(value, "get_params") and not isinstance(value, type):
-        return type_name(value)
     if isinstance(value, (np.random.RandomState, np.random.Generator)):
         return f"{type_name(value)}, next {copy.deepcopy(value).bytes(8).hex()}"
     text = repr(sorted(value, key=repr)) if isinstance(value, (set, frozenset)) else repr(value)

@@ -16,8 +16,9 @@ from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, proces
 from sklearn.utils.metaestimators import available_if
 
 from . import _inner
-from ._checkpoint import FORMATS, check_checkpoint, checkpoints_of, saved_for
+from ._checkpoint import check_checkpoint, checkpoints_of, saved_for
 from ._checkpoint import go_on as continue_run
+from ._checkpoint_file import FORMATS
 from ._classes import scanned_stream
 from ._factory import cloned_factory
 from ._failures import ON_ERROR
@@ -125,7 +126,8 @@ class StreamingEstimator(InnerMethods, MetaEstimatorMixin, BaseEstimator):
         Whether ``fit`` goes on from the checkpoint, if there is one, to the same model to the bit as without the interruption.
         Streams that have come, gone or changed their length (or values, of arrays) are refused, and so are other parameters,
         except ``max_batches`` and ``n_passes``: a finished fit goes on with a larger one. "allow-changes": streams may
-        change; the pass under way begins again. A checkpoint belongs to one fit at a time: not to the candidates of a search.
+        change; the pass under way begins again. A checkpoint belongs to one fit at a time: not to the candidates of a search,
+        which may have one itself.
     on_error : {"raise", "skip", "retry"}, default="raise"
         What ``fit`` (and ``iter_fit``, of a mux) does when a stream cannot be read: a file that is gone or damaged, an exception
         of a generator, an item that is no batch or does not fit those before it. "skip" sets the stream aside: what it gave

@@ -36,7 +36,7 @@ def train_on(
         Pickled, as the arrays of an estimator that goes to another process by itself may come back read-only. None if there is
         nothing to go on with: the streams are used up, or a rule has ended training.
     """
-    before = None if paused is None else pickle.loads(paused)
+    before = None if paused is None else parts_of(paused)
     if before is not None and (classes := before[2]) is not None:  # streams need not be scanned for them again
         fit_params = {**fit_params, "classes": classes}
     left: bytes | None = None
@@ -50,7 +50,7 @@ def train_on(
         run.go()
         if keep and run.stopped and not run.ended:
             try:
-                left = _pickled((run.state_dict(), run.objects(), run.classes))
+                left = paused_with(run.state_dict(), run.objects(), run.classes)
             except BaseException:
                 run.close()
                 raise
@@ -59,8 +59,14 @@ def train_on(
     return left
 
 
-def _pickled(value: Any) -> bytes:
+def parts_of(paused: bytes) -> tuple[dict[str, Any], dict[str, Any], Any]:
+    """Return the state and the objects of the run that paused, and the labels that its estimator was told."""
+    return pickle.loads(paused)
+
+
+def paused_with(state: dict[str, Any], objects: dict[str, Any], classes: Any) -> bytes:
     """Pickle by reference where that is possible; classes that other processes cannot import go with their code."""
+    value = (state, objects, classes)
     try:
         return pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
     except Exception:  # pickle raises errors of many types

@@ -47,6 +47,20 @@ class SuccessiveHalvingSearchCV(ContinuingSearch):
         Whether to fit the best candidate to all data, for as many batches as it had.
     n_jobs : int, optional
         Number of processes, by joblib, or as ``joblib.parallel_config`` says; results are the same for any.
+    checkpoint : str or path, optional
+        A file that holds everything of a search under way: what came of each candidate on each split, and what those that are
+        left go on with. It is replaced as a whole, after each iteration and as results come in (but not so often that writing
+        takes more than about a tenth of the time), and when an interrupt (Ctrl-C) ends the search; the one before it is kept
+        beside it, with ``.previous`` behind its name. The refit has a checkpoint of its own, with ``.refit`` behind the name,
+        every ``checkpoint_every`` batches of the estimator.
+    checkpoint_format : {"skops", "pickle"}, default="skops"
+        How estimators are written: by skops, which is safe to read (extra ``checkpoint``), or by pickle, which takes any
+        estimator and may run any code when a file is read that was tampered with.
+    resume : bool, default=False
+        Whether ``fit`` goes on from the checkpoint, if there is one: nothing that is in it is trained again, and results and best
+        estimator are those of a search without the interruption. Other data, candidates, splits and parameters are refused,
+        except ``n_jobs``, ``refit`` and ``verbose``. A checkpoint belongs to one search at a time: not to those of a
+        cross-validation.
     random_state : int, RandomState instance or None, default=None
         Draws the candidates, and seeds estimators whose ``random_state`` is None.
     error_score : "raise" or float, default=nan
@@ -129,6 +143,9 @@ class SuccessiveHalvingSearchCV(ContinuingSearch):
         cv: Any = None,
         refit: bool = True,
         n_jobs: int | None = None,
+        checkpoint: Any = None,
+        checkpoint_format: str = "skops",
+        resume: bool = False,
         random_state: Any = None,
         error_score: Any = np.nan,
         return_train_score: bool = False,
@@ -144,18 +161,21 @@ class SuccessiveHalvingSearchCV(ContinuingSearch):
         self.cv = cv
         self.refit = refit
         self.n_jobs = n_jobs
+        self.checkpoint = checkpoint
+        self.checkpoint_format = checkpoint_format
+        self.resume = resume
         self.random_state = random_state
         self.error_score = error_score
         self.return_train_score = return_train_score
         self.verbose = verbose
 
-    def _plan(self, most: int) -> tuple[list[dict[str, Any]], list[list[Rung]]]:
+    def _plan(self, most: int, seed: int) -> tuple[list[dict[str, Any]], list[list[Rung]]]:
         least = {"exhaust": None, "smallest": 1}.get(self.min_resources, self.min_resources)
         _check_least(self.min_resources, least, most)
         if self.n_candidates is None:
             params = _grid(self.param_distributions)
         else:
-            params = _drawn(self.param_distributions, self.n_candidates, self.random_state)
+            params = _drawn(self.param_distributions, self.n_candidates, self._drawing_seed(seed))
         return params, [halving(len(params), least, most, self.factor)]
 
 
@@ -182,7 +202,7 @@ class HyperbandSearchCV(ContinuingSearch):
         Batches that each candidate gets at least, in the first bracket.
     max_resources : int or "auto", default="auto"
         The most batches (``partial_fit`` calls) of a candidate. "auto": the ``max_batches`` of the estimator.
-    scoring, cv, refit, n_jobs, random_state, error_score, return_train_score, verbose
+    scoring, cv, refit, n_jobs, checkpoint, checkpoint_format, resume, random_state, error_score, return_train_score, verbose
         As in :class:`SuccessiveHalvingSearchCV`.
 
     Attributes
@@ -238,6 +258,9 @@ max_resources_, refit_time_
         cv: Any = None,
         refit: bool = True,
         n_jobs: int | None = None,
+        checkpoint: Any = None,
+        checkpoint_format: str = "skops",
+        resume: bool = False,
         random_state: Any = None,
         error_score: Any = np.nan,
         return_train_score: bool = False,
@@ -253,16 +276,19 @@ max_resources_, refit_time_
         self.cv = cv
         self.refit = refit
         self.n_jobs = n_jobs
+        self.checkpoint = checkpoint
+        self.checkpoint_format = checkpoint_format
+        self.resume = resume
         self.random_state = random_state
         self.error_score = error_score
         self.return_train_score = return_train_score
         self.verbose = verbose
 
-    def _plan(self, most: int) -> tuple[list[dict[str, Any]], list[list[Rung]]]:
+    def _plan(self, most: int, seed: int) -> tuple[list[dict[str, Any]], list[list[Rung]]]:
         _check_least(self.min_resources, self.min_resources, most)
         brackets = hyperband(self.min_resources, most, self.factor, self.n_candidates)
         n = sum(bracket[0].n_candidates for bracket in brackets)
-        params = _drawn(self.param_distributions, n, self.random_state, silent=self.n_candidates is None)
+        params = _drawn(self.param_distributions, n, self._drawing_seed(seed), silent=self.n_candidates is None)
         if len(params) < n:
             brackets = hyperband(self.min_resources, most, self.factor, len(params))
         return params, brackets
@@ -282,7 +308,7 @@ def _grid(space: Any) -> list[dict[str, Any]]:
         ) from error
 
 
-def _drawn(space: Any, n: int, random_state: Any, silent: bool = False) -> list[dict[str, Any]]:
+def _drawn(space: Any, n: int, random_state: int, silent: bool = False) -> list[dict[str, Any]]:
     """Draw candidates; where there are lists only, at most each combination once."""
     with warnings.catch_warnings():
         if silent:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import itertools
 import math
 import numbers
+import os
 import time
 import warnings
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, ClassVar
 
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, is_classifier
@@ -21,13 +23,15 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 
 from ._candidates import Data, Outcome, Scorer, Work, advance, made
+from ._checkpoint_file import FORMATS, check_path
 from ._estimator import StreamingEstimator
 from ._fit_source import as_pool, is_pool
 from ._random import fresh_seed, mix, small_seed
 from ._rungs import Rung
+from ._search_checkpoint import Journal, check_same_splits, fit_best, journal_of, saved_search
 from ._search_table import Row, best_index, best_of, columns
 from ._sklearn import Interval, StrOptions
-from ._streamer import Streamer
+from ._streamer import Streamer, close
 
 COUNT = Interval(numbers.Integral, 1, None, closed="left")
 
@@ -48,7 +52,10 @@ def _best_has(method: str) -> Callable[[Any], bool]:
 
 
 class ContinuingSearch(MetaEstimatorMixin, BaseEstimator):
-    """What both searches share: candidates trained rung by rung, each of them on from where it stands."""
+    """What both searches share: candidates trained rung by rung, each of them on from where it stands.
+
+    With a checkpoint, a search that was stopped goes on as well: see :mod:`streamlearn._search_checkpoint`.
+    """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "estimator": [StreamingEstimator],
@@ -60,6 +67,9 @@ class ContinuingSearch(MetaEstimatorMixin, BaseEstimator):
         "cv": ["cv_object"],
         "refit": ["boolean"],
         "n_jobs": [numbers.Integral, None],
+        "checkpoint": [str, os.PathLike, None],
+        "checkpoint_format": [StrOptions(set(FORMATS))],
+        "resume": ["boolean"],
         "random_state": ["random_state"],
         "error_score": [StrOptions({"raise"}), numbers.Real],
         "return_train_score": ["boolean"],
@@ -75,6 +85,9 @@ class ContinuingSearch(MetaEstimatorMixin, BaseEstimator):
     cv: Any
     refit: bool
     n_jobs: int | None
+    checkpoint: Any
+    checkpoint_format: str
+    resume: bool
     random_state: Any
     error_score: Any
     return_train_score: bool
@@ -101,26 +114,35 @@ class ContinuingSearch(MetaEstimatorMixin, BaseEstimator):
         Raises
         ------
         ValueError, TypeError
-            Before any training, if a parameter is not usable; with ``error_score="raise"`` also what a candidate raises; and if
-            no candidate could be trained and scored.
+            Before any training, if a parameter is not usable, or the checkpoint is damaged or that of another search; with
+            ``error_score="raise"`` also what a candidate raises; and if no candidate could be trained and scored.
         """
         for name in ("cv_results_", "best_estimator_", "feature_names_in_"):  # of an earlier fit
             self.__dict__.pop(name, None)
         self._validate_params()
+        check_path(self)
         scorer = self._scorer()
         data = self._data(X, y, groups, sample_weight)
-        seed = self._seed()
-        params, brackets = self._plan(self._most_batches())
-        for candidate in params:
-            self._check_candidate(candidate)
+        saved = saved_search(self)
+        seed = self._seed() if saved is None else saved.seed
+        params, brackets = self._plan(self._most_batches(), seed)
+        candidates = [self._checked_candidate(candidate) for candidate in params]
         cv = check_cv(self.cv, y, classifier=is_classifier(self.estimator))
         splits = list(cv.split(data.X, y, groups))
         if not splits:
             raise ValueError(f"cv={self.cv!r} gives no split.")
+        if self.checkpoint is not None:
+            check_same_splits(self, splits, list(cv.split(data.X, y, groups)))
         self.n_splits_ = len(splits)
-        seed = small_seed(seed)
-        work = Work(self.estimator, data, splits, scorer, seed, self.error_score, self.return_train_score)
-        rows = self._search(params, brackets, work)
+        small = small_seed(seed)
+        work = Work(self.estimator, data, splits, scorer, small, self.error_score, self.return_train_score)
+        journal = journal_of(self, candidates, params, work, seed, saved)
+        if saved is None:
+            journal.begin()
+        try:
+            rows = self._search(params, brackets, work, journal)
+        finally:  # what ended just now, before an interrupt
+            journal.save()
         self.cv_results_ = columns(rows, self.return_train_score, self._has_brackets)
         self._note(rows)
         self.best_index_ = best_index(rows)
@@ -129,8 +151,8 @@ class ContinuingSearch(MetaEstimatorMixin, BaseEstimator):
         self.scorer_ = scorer
         if self.refit:
             began = time.perf_counter()
-            best = made(self.estimator, self.best_params_, seed)
-            self.best_estimator_ = best.fit(data.X, data.y, **data.fit_params())
+            best = made(self.estimator, self.best_params_, small)
+            self.best_estimator_ = fit_best(self, best, data)
             self.refit_time_ = time.perf_counter() - began
             if hasattr(best, "feature_names_in_"):
                 self.feature_names_in_ = best.feature_names_in_
@@ -174,12 +196,18 @@ class ContinuingSearch(MetaEstimatorMixin, BaseEstimator):
             return fresh_seed()
         return mix(*check_random_state(self.random_state).randint(0, 2**31 - 1, size=2).tolist())
 
-    def _plan(self, most: int) -> tuple[list[dict[str, Any]], list[list[Rung]]]:
+    def _drawing_seed(self, seed: int) -> int:
+        """Return what draws the candidates: an int as scikit-learn takes it, else a seed that a resumed search has as well."""
+        if isinstance(self.random_state, numbers.Integral):
+            return int(self.random_state)
+        return small_seed(mix(seed, 1))
+
+    def _plan(self, most: int, seed: int) -> tuple[list[dict[str, Any]], list[list[Rung]]]:
         """Return the candidates, and the rungs of each bracket; brackets take the candidates in turn."""
         raise NotImplementedError
 
-    def _check_candidate(self, params: dict[str, Any]) -> None:
-        """Refuse names that are none; a value that is not usable is the failure of its candidate."""
+    def _checked_candidate(self, params: dict[str, Any]) -> StreamingEstimator:
+        """Return a candidate; names that are none are refused, a value that is not usable is the failure of its candidate."""
         if "max_batches" in params:
             raise ValueError(
                 "param_distributions has max_batches, which the search itself sets: leave it out, and pass max_resources."
@@ -191,12 +219,16 @@ class ContinuingSearch(MetaEstimatorMixin, BaseEstimator):
             raise
         if model.checkpoint is not None:
             raise ValueError(
-                f"checkpoint={model.checkpoint!r} of the estimator is one file, which all candidates would write: leave it None."
+                f"checkpoint={model.checkpoint!r} of the estimator is one file, which all candidates would write: leave it None, "
+                "and pass checkpoint to the search."
             )
+        return model
 
     # -- training -----------------------------------------------------------------------------------------------------
 
-    def _search(self, params: list[dict[str, Any]], brackets: list[list[Rung]], work: Work) -> list[Row]:
+    def _search(
+        self, params: list[dict[str, Any]], brackets: list[list[Rung]], work: Work, journal: Journal
+    ) -> list[Row]:
         """Train the candidates; a rung of every bracket at a time, so that workers wait for each other seldom."""
         rows: list[Row] = []
         alive: list[list[Row]] = []
@@ -204,7 +236,7 @@ class ContinuingSearch(MetaEstimatorMixin, BaseEstimator):
         for b, rungs in enumerate(brackets):
             fresh = itertools.islice(numbered, rungs[0].n_candidates)
             alive.append([Row(c, given, b, 0, rungs[0].n_batches, [None] * len(work.splits)) for c, given in fresh])
-        with Parallel(n_jobs=self.n_jobs) as parallel:
+        with _parallel(self.n_jobs, as_they_come=journal.keeps) as parallel:
             for iteration in range(max(map(len, brackets))):
                 current = [row for bracket in alive for row in bracket]
                 if not current:
@@ -217,16 +249,8 @@ class ContinuingSearch(MetaEstimatorMixin, BaseEstimator):
                     for s, last in enumerate(row.outcomes)
                     if last is None or last.paused is not None
                 ]
-                outcomes = parallel(
-                    delayed(advance)(
-                        work,
-                        s,
-                        {**row.params, "max_batches": row.n_batches},
-                        None if (last := row.outcomes[s]) is None else last.paused,
-                        iteration + 1 < len(brackets[row.bracket]),
-                    )
-                    for row, s in tasks
-                )
+                n_rungs = [len(rungs) for rungs in brackets]
+                outcomes = _advanced(parallel, work, tasks, n_rungs, journal)
                 for (row, s), outcome in zip(tasks, outcomes, strict=True):
                     row.outcomes[s] = outcome
                 rows += current
@@ -240,6 +264,7 @@ class ContinuingSearch(MetaEstimatorMixin, BaseEstimator):
                         alive[b] = [Row.after(row, iteration + 1, rung.n_batches) for row in chosen]
                 for row in current:
                     row.forget()
+                journal.end_iteration({row.candidate for bracket in alive for row in bracket})
         return rows
 
     def _say(self, iteration: int, alive: list[list[Row]]) -> None:
@@ -377,3 +402,45 @@ class ContinuingSearch(MetaEstimatorMixin, BaseEstimator):
         tags, own = get_tags(self.estimator), super().__sklearn_tags__()
         tags.requires_fit = own.requires_fit
         return tags
+
+
+def _parallel(n_jobs: int | None, as_they_come: bool) -> Parallel:
+    """Return what runs jobs, and, where its backend can, gives their results as they come."""
+    if as_they_come:
+        with suppress(ValueError):  # of backends that give them all at once, or of a joblib before 1.4
+            return Parallel(n_jobs=n_jobs, return_as="generator_unordered")
+    return Parallel(n_jobs=n_jobs)
+
+
+def _advanced(
+    parallel: Parallel, work: Work, tasks: list[tuple[Row, int]], n_rungs: list[int], journal: Journal
+) -> list[Outcome]:
+    """Return what comes of candidates on splits; those that are done are not trained again."""
+    jobs = {(row.candidate, row.iteration, s): (row, s) for row, s in tasks}
+    outcomes = {job: outcome for job in jobs if (outcome := journal.outcome(job)) is not None}
+    left = [(job, row, s, row.outcomes[s]) for job, (row, s) in jobs.items() if job not in outcomes]
+    results = parallel(
+        delayed(_numbered)(
+            job,
+            work,
+            s,
+            {**row.params, "max_batches": row.n_batches},
+            None if last is None else last.paused,
+            row.iteration + 1 < n_rungs[row.bracket],
+        )
+        for job, row, s, last in left
+    )
+    try:
+        for job, outcome in results:
+            outcomes[job] = outcome
+            journal.note(job, outcome)
+    except BaseException:
+        with warnings.catch_warnings():  # joblib's, of tasks that are cancelled, is no news beside an error
+            warnings.simplefilter("ignore")
+            close(results)
+        raise
+    return [outcomes[job] for job in jobs]
+
+
+def _numbered(job: tuple[int, int, int], *task: Any) -> tuple[tuple[int, int, int], Outcome]:
+    return job, advance(*task)

@@ -13,7 +13,7 @@ PACKAGE = Path(streamlearn.__file__).parent
 # From the bottom to the top: a module imports only from layers below its own.
 LAYERS = [
     {"_interrupts", "_labels", "_optional", "_random", "_rows", "_sklearn"},
-    {"_span", "_state"},
+    {"_checkpoint_file", "_span", "_state"},
     {"_accumulate"},
     {"_streamer", "_visits", "_ahead", "_prefetch", "_files"},
     {"_policies", "_processes", "_failures", "_windows"},
@@ -37,7 +37,7 @@ LAYERS = [
     {"_estimator", "_rungs"},
     {"_paused"},
     {"_candidates"},
-    {"_search_table"},
+    {"_search_checkpoint", "_search_table"},
     {"_search_base"},
     {"_search"},
     {"__init__"},

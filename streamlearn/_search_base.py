@@ -407,8 +407,9 @@ class ContinuingSearch(MetaEstimatorMixin, BaseEstimator):
 def _parallel(n_jobs: int | None, as_they_come: bool) -> Parallel:
     """Return what runs jobs, and, where its backend can, gives their results as they come."""
     if as_they_come:
-        with suppress(ValueError):  # of backends that give them all at once, or of a joblib before 1.4
-            return Parallel(n_jobs=n_jobs, return_as="generator_unordered")
+        for return_as in ("generator_unordered", "generator"):
+            with suppress(ValueError):  # of a joblib before 1.4, and of backends that give them all at once
+                return Parallel(n_jobs=n_jobs, return_as=return_as)
     return Parallel(n_jobs=n_jobs)
 
 

@@ -45,7 +45,7 @@ def generators(**options):
 
 
 def dask_arrays(**options):
-    return from_dask(da.from_array(X, chunks=(SIZES, 2)), da.from_array(Y, chunks=(SIZES,)), **options)
+    return from_dask(da.from_array(X, chunks=(tuple(SIZES), 2)), da.from_array(Y, chunks=(tuple(SIZES),)), **options)
 
 
 def dask_frame(**options):

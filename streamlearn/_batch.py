@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import numbers
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 
+from ._labels import plain_numbers
 from ._rows import concat_rows, copy_rows, is_frame, is_series, limit_of, n_rows, slice_rows, sum_of_squares
 from ._state import pack, unpack
 
@@ -60,7 +59,7 @@ def as_batch(item: Any) -> Batch:
         # the usual item, told apart at little cost
         X, y = item.get("X"), item.get("y", item.get("Y"))
         if type(X) is np.ndarray and type(y) is np.ndarray and X.ndim == 2 and y.ndim and len(y) == len(X):
-            return Batch(X, _plain(y) if y.dtype.hasobject else y, None, len(X))
+            return Batch(X, plain_numbers(y) if y.dtype.hasobject else y, None, len(X))
     if isinstance(item, Mapping) and not sparse.issparse(item):  # one of SciPy's formats is a mapping
         X, y, weight = _from_mapping(item)
     elif isinstance(item, tuple):
@@ -92,13 +91,13 @@ def as_batch(item: Any) -> Batch:
         return as_batch((np.asarray(X), y, weight))
     n = n_rows(X)
     if y is not None:
-        y = np.asarray(y)
+        y = _as_target(y)
         if y.ndim == 0 and n == 1:
             y = y[None]
         if y.ndim == 0 or len(y) != n:
             raise ValueError(f"an item has X with {n} rows, but y of shape {y.shape}.")
         if y.dtype.hasobject:
-            y = _plain(y)
+            y = plain_numbers(y)
     if weight is not None:
         weight = np.asarray(weight)
         if weight.ndim == 0 and n == 1:
@@ -108,14 +107,11 @@ def as_batch(item: Any) -> Batch:
     return Batch(X, y, weight, n)
 
 
-def _plain(y: np.ndarray) -> np.ndarray:
-    """Return numbers that lie in an array of objects as an array of numbers, other objects as they are."""
-    if y.size and isinstance(y.flat[0], numbers.Number):
-        with contextlib.suppress(ValueError, TypeError):
-            found = np.asarray(y.tolist())
-            if found.dtype.kind in "biuf" and found.shape == y.shape:
-                return found
-    return y
+def _as_target(y: Any) -> np.ndarray:
+    target = np.asarray(y)
+    if target.dtype.kind == "U" and isinstance(y, (list, tuple)) and not all(isinstance(value, str) for value in y):
+        return np.asarray(y, object)  # else None, NaN and numbers among texts would become texts
+    return target
 
 
 def _from_mapping(item: Mapping) -> tuple[Any, Any, Any]:

@@ -15,7 +15,8 @@ from . import _inner
 from ._arrays import SampleStream
 from ._failures import RAISE, OnError
 from ._interrupts import pause
-from ._labels import Labels, sortable
+from ._labels import Labels, no_label, plain_numbers
+from ._mux_base import BaseMux
 from ._outputs import stream_name
 from ._pool import StreamPool
 from ._random import mix
@@ -86,43 +87,57 @@ def find_classes(
             "before its first batch. Pass classes=[...] to StreamingEstimator, or classes='scan' to run through the streams "
             "once before training."
         )
+    return _scanned(estimator, pool, seed, rules)
+
+
+def _scanned(estimator: Any, pool: StreamPool, seed: int, rules: OnError) -> Any:
+    """Run through the targets of all streams; where these may fail, training finds and tells what cannot be a label."""
     found: dict[tuple, Labels] = {}
     rows: Counter[tuple] = Counter()
+    first: tuple[tuple, str] | None = None
+    error: ValueError | None = None
     for position, stream in enumerate(pool):
         for part in _targets(pool, position, stream, mix(seed, position), rules):
-            if part is None:
-                raise ValueError(
-                    f"{stream_name(pool, position)} gives no y to tell the classes by, which {type(estimator).__name__} must "
-                    "know: let it yield 'y', or make the pool with a target."
+            try:
+                kind, part = _labels_in(
+                    part, stream_name(pool, position), type(estimator).__name__, None if rules.handles else first
                 )
-            part = _good_labels(part, stream_name(pool, position), rules.handles)
-            if not len(part):
-                continue
-            kind = kind_of_y(part)
-            if kind not in found and found and not rules.handles:
-                raise ValueError(
-                    f"y of {stream_name(pool, position)} holds {_described(kind)}, but that of streams before it "
-                    f"{_described(next(iter(found)))}: make them of one kind."
-                )
-            found.setdefault(kind, Labels()).add(part)
-            rows[kind] += len(part)
+            except ValueError as refused:
+                if not rules.handles:
+                    raise
+                error = refused
+                if part is None or part.dtype.kind != "f":
+                    continue
+                part = part[np.isfinite(part).reshape(len(part), -1).all(axis=1)]
+                kind = kind_of_y(part)
+            if part.size:
+                first = first or (kind, stream_name(pool, position))
+                found.setdefault(kind, Labels()).add(part)
+                rows[kind] += len(part)
+    if error is not None and not found:
+        raise error
     # where streams may fail, those of another kind than most samples have do
     return found[rows.most_common(1)[0][0]].classes(estimator) if found else None
 
 
-def _good_labels(y: np.ndarray, stream: str, may_fail: bool) -> np.ndarray:
-    """Return targets that can be labels, and refuse others, or leave them to training if their stream may fail."""
-    if not sortable(y):
-        if may_fail:
-            return y[:0]
+def _labels_in(
+    y: np.ndarray | None, stream: str, estimator: str, first: tuple[tuple, str] | None
+) -> tuple[tuple, np.ndarray]:
+    """Return targets and their kind, and refuse what cannot be labels, or not together with those of another kind."""
+    if y is None:
         raise ValueError(
-            f"y of {stream} holds things of several kinds, such as {_example(y)}: let labels be all numbers, or all texts."
+            f"{stream} gives no y to tell the classes by, which {estimator} must know: let it yield 'y', or make the pool with a "
+            "target."
         )
-    if y.dtype.kind == "f" and not (good := np.isfinite(y)).all():
-        if may_fail:
-            return y[good.reshape(len(y), -1).all(axis=1)]
-        raise ValueError(f"y of {stream} has {y[~good][0]}, which is no label: leave such rows out.")
-    return y
+    y = plain_numbers(y)
+    if (bad := no_label(y)) is not None:
+        raise ValueError(f"y of {stream} has {bad}, which is no label: leave such rows out, or make them of one kind.")
+    kind = kind_of_y(y)
+    if y.size and first is not None and kind != first[0]:
+        raise ValueError(
+            f"y of {stream} holds {_described(kind)}, but that of {first[1]} {_described(first[0])}: make them of one kind."
+        )
+    return kind, y
 
 
 def _described(kind: tuple) -> str:
@@ -130,19 +145,16 @@ def _described(kind: tuple) -> str:
     return f"{kind[0]} of shape {kind[1:]} a row" if len(kind) > 1 else kind[0]
 
 
-def _example(y: np.ndarray) -> str:
-    """Two values of different types."""
-    shown = {type(value): value for value in y.flat}
-    return " and ".join(map(repr, list(shown.values())[:2]))
-
-
-def scanned_stream(estimator: Any, stream: Any, seed: int) -> Any:
+def scanned_stream(estimator: Any, stream: Any, seed: int, rules: OnError) -> Any:
     """Return ``classes=`` of one stream, which must be restartable."""
     if not isinstance(stream, Streamer):
         raise ValueError(
             "classes='scan' runs through streams before training, which a Streamer, a pool or a list of Streamers can do: pass "
             "classes=[...] to train on other batches."
         )
+    if isinstance(stream, BaseMux):  # which may be endless where its streams are not
+        rules = stream._rules if stream._rules.handles else rules
+        return find_classes(estimator, StreamPool(stream._streams, names=stream._names), "scan", seed, rules=rules)
     return find_classes(estimator, StreamPool([stream]), "scan", seed)
 
 
@@ -166,6 +178,11 @@ def _targets(pool: StreamPool, position: int, stream: Streamer, seed: int, rules
     """Yield the targets of a stream, piece by piece; of arrays and files they alone are read."""
     if isinstance(stream, SampleStream):
         yield from _until_it_fails(lambda: stream._column_parts("y"), rules)
+        return
+    if isinstance(stream, BaseMux):
+        inner = StreamPool(stream._streams, names=stream._names)
+        for i, one in enumerate(inner):
+            yield from _targets(inner, i, one, mix(seed, i), stream._rules if stream._rules.handles else rules)
         return
     n, warned = 0, False
     iterators: list[Any] = []

@@ -528,7 +528,7 @@ class StreamingEstimator(InnerMethods, MetaEstimatorMixin, BaseEstimator):
             self.estimator_ = _inner.cloned_and_seeded(self.estimator, mix(seed, 0))
         classes = self.classes if classes is None else classes
         if isinstance(classes, str):
-            classes = scanned_stream(self.estimator, stream, mix(seed, 5)) if fresh else None
+            classes = scanned_stream(self.estimator, stream, mix(seed, 5), rules_of(self)) if fresh else None
         trainer = self._trainer(not fresh, classes=classes, params=params, names=names)
         # a batch of the user's own that is too small is the estimator's to refuse
         first = _inner.first_batch_rows(self.estimator_) if fresh and names == ("iter_fit",) else 1

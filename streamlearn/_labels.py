@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import numbers
 from typing import Any
 
 import numpy as np
@@ -65,14 +67,47 @@ def _distinct(y: np.ndarray) -> np.ndarray:
     return np.unique(y)
 
 
-def sortable(y: np.ndarray) -> bool:
-    """Whether labels can be compared with one another, which in an array of objects they may not."""
+def plain_numbers(y: np.ndarray) -> np.ndarray:
+    """Return numbers that lie in an array of objects as an array of numbers, other objects as they are."""
+    if y.dtype.kind == "O" and y.size and isinstance(y.flat[0], numbers.Number):
+        values = y.tolist()
+        with contextlib.suppress(ValueError, TypeError):
+            found = np.asarray(values)
+            # integers that need floats would lose digits, and become one label
+            exact = found.dtype.kind in "biu" or (found.dtype.kind == "f" and any(isinstance(v, float) for v in y.flat))
+            if exact and found.shape == y.shape:
+                return found
+    return y
+
+
+def no_label(y: np.ndarray) -> str | None:
+    """Say what among targets cannot be a label, None if all can."""
+    if y.ndim > 2:
+        return f"rows of shape {y.shape[1:]}"
     if y.dtype.kind == "O":
-        try:
-            np.unique(y)
-        except TypeError:
-            return False
-    return True
+        kinds = {type(value): value for value in y.ravel().tolist()}
+        missing = [value for value in kinds.values() if _is_missing(value)]
+        if missing:
+            return repr(missing[0])
+        if len(kinds) > 1 and not all(isinstance(value, (numbers.Number, np.bool_)) for value in kinds.values()):
+            try:
+                np.unique(y)
+            except TypeError:
+                return f"things of several kinds ({' and '.join(map(repr, list(kinds.values())[:2]))})"
+    elif y.dtype.kind == "f":
+        good = np.isfinite(y)
+        if not good.all():
+            return str(y[~good][0])
+    elif y.dtype.kind in "mM" and np.isnat(y).any():
+        return "NaT"
+    return None
+
+
+def _is_missing(value: Any) -> bool:
+    try:
+        return value is None or bool(value != value)
+    except TypeError:  # pandas.NA
+        return True
 
 
 class KnownLabels:
@@ -150,11 +185,11 @@ class _Known:
             return np.zeros(len(y), bool)
         if self._sortable:
             try:
-                return self.classes.take(self.classes.searchsorted(y), mode="clip") == y
+                return np.asarray(self.classes.take(self.classes.searchsorted(y), mode="clip") == y, bool)
             except TypeError:  # objects that cannot be compared with these
                 pass
         labels = self.classes.tolist()
-        return np.fromiter((label in labels for label in y.tolist()), bool, len(y))
+        return np.fromiter((not _is_missing(label) and label in labels for label in y.tolist()), bool, len(y))
 
     def __str__(self) -> str:
         shown = ", ".join(map(repr, self.classes[:_MANY].tolist()))

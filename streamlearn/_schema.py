@@ -17,6 +17,7 @@ from sklearn.base import is_classifier, is_regressor
 from sklearn.utils import get_tags
 
 from ._batch import Batch
+from ._labels import no_label
 from ._rows import is_frame, limit_of, sum_of_squares
 from ._state import pack, unpack
 
@@ -121,6 +122,11 @@ class Schema:
             self._refuse_y(kind)
         self.check_values(batch)
 
+    @property
+    def learned(self) -> bool:
+        """Whether an item has told what others must be like."""
+        return self._parts is not None
+
     def check_values(self, batch: Batch, row: str | None = None) -> None:
         """Check the values of rows that are alike otherwise; ``row`` says where the only one lies."""
         X, y, weight = batch.X, batch.y, batch.sample_weight
@@ -184,6 +190,8 @@ class Schema:
             raise ValueError(
                 f"the streams give sample_weight, which {self._name}.partial_fit does not take: leave it out of the batches."
             )
+        if y is not None and self._reads_y and y.ndim > 2:
+            raise ValueError(f"y has rows of shape {y.shape[1:]}, where a target is a number, a text or a row of them.")
         self._X = kind = _kind(X)
         if kind[0].startswith(("datetime64", "timedelta64")):
             raise ValueError(
@@ -254,6 +262,8 @@ class Schema:
     def _suspect_y(self, y: np.ndarray) -> tuple[tuple[int, ...], float] | None:
         if y.dtype.kind == "O":
             if self._y[0] != "numbers":
+                if (bad := no_label(y)) is not None:
+                    raise ValueError(f"y has {bad}, which is no target: leave such rows out, or make them of one kind.")
                 return None
             try:
                 y = y.astype(np.float64)
@@ -275,7 +285,7 @@ def _kind(values: Any) -> tuple:
 
 def kind_of_y(y: np.ndarray) -> tuple:
     """Return the kind of targets, where numbers may lie in an array of objects."""
-    if y.dtype.kind == "O" and isinstance(y.flat[0], numbers.Number):
+    if y.dtype.kind == "O" and y.size and isinstance(y.flat[0], numbers.Number):
         return "numbers", *y.shape[1:]
     return _kind(y)
 

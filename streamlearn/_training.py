@@ -387,10 +387,13 @@ class Batches:
             if not batch.n:
                 self._count_empty()
             elif self._schema is not None:
+                # iter_fit takes a mux as one stream
+                counts = [(0 if len(self._names) == 1 else position, batch.n)]
+                if not self._schema.learned:  # an item that is refused must not tell what others have to be like
+                    self._schema.check_labels(batch.y, counts)
                 self._schema.check(batch, self._where)
                 if self.joiner.cuts(batch):  # else its labels are looked at with others, which costs less
-                    # iter_fit takes a mux as one stream
-                    self._schema.check_labels(batch.y, [(0 if len(self._names) == 1 else position, batch.n)])
+                    self._schema.check_labels(batch.y, counts)
                 self.joiner.X_limit, self.joiner.y_limit = self._schema.X_limit, self._schema.y_limit
         except (TypeError, ValueError) as error:
             error.add_note(f"given by {self._where()}")

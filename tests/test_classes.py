@@ -4,6 +4,7 @@ import itertools
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.feature_selection import SelectFromModel
@@ -15,7 +16,16 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import all_estimators
 
-from streamlearn import StochasticMux, Streamer, StreamingEstimator, StreamLearner, StreamPool, _classes, from_arrays
+from streamlearn import (
+    StochasticMux,
+    Streamer,
+    StreamingEstimator,
+    StreamLearner,
+    StreamPool,
+    _classes,
+    _labels,
+    from_arrays,
+)
 from streamlearn._blocks import BlockSource, BlockStream
 
 RNG = np.random.default_rng(0)
@@ -208,15 +218,15 @@ def endless():
 ODD = {
     "texts": (
         Y.astype(str),
-        "y of stream 'odd' at position 2 holds texts or objects, but that of streams before it numbers",
+        "y of stream 'odd' at position 2 holds texts or objects, but that of stream 'a' at position 0 numbers",
     ),
     "two columns": (
         np.column_stack([Y, Y]),
-        r"y of stream 'odd' at position 2 holds numbers of shape \(2,\) a row, but",
+        r"y of stream 'odd' at position 2 holds numbers of shape \(2,\) a row, but that",
     ),
     "both": (
         np.array([*Y[:-1], "a"], object),
-        "y of stream 'odd' at position 2 holds things of several kinds, such as",
+        "y of stream 'odd' at position 2 has things of several kinds",
     ),
 }
 
@@ -352,3 +362,86 @@ def test_what_is_no_classifier_may_have_any_target():
     model = StreamingEstimator(SGDRegressor(random_state=0)).fit(streams(np.linspace(0, 1, 60)))
     assert model.n_samples_seen_ == 60
     assert not hasattr(LinearRegression, "partial_fit")
+
+
+# -- odd targets --------------------------------------------------------------------------------------------------------------
+
+
+def giving(*targets):
+    """A stream of an item for each targets; None: one without."""
+    return Streamer([{"X": X[: 2 if y is None else len(y)], **({} if y is None else {"y": y})} for y in targets])
+
+
+def objects(*values):
+    return np.array(values, object)
+
+
+FOREIGN = {
+    "texts": np.array(["a", "b"]),
+    "numbers and texts": objects("a", 1),
+    "None among texts": objects("a", None),
+    "None alone": objects(None, None),
+    "NaN among texts, in a list": ["a", float("nan")],
+    "a number among texts, in a list": ["a", 1],
+    "pandas.NA": pd.array(["a", None], dtype="string"),
+    "NaN": np.array([0.0, np.nan]),
+    "no target": None,
+    "three dimensions": np.zeros((2, 1, 1), int),
+    "two columns": np.array([[0, 7], [1, 7]]),
+    "no time": np.array(["NaT", "2020-01-01"], "datetime64[D]"),
+}
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("classes", ["scan", [0, 1]])
+@pytest.mark.parametrize("name", FOREIGN)
+def test_a_stream_of_odd_targets_is_set_aside_wherever_it_comes(name, classes, seed):
+    good = np.array([0, 1, 1, 0])
+    pool = StreamPool([giving(*[FOREIGN[name]] * 5), *[giving(*[good] * 20)] * 2], names=["odd", "b", "c"])
+    model = StreamingEstimator(SGDClassifier(), classes=classes, on_error="skip", random_state=seed)
+    with pytest.warns(UserWarning, match="'odd' after 0 items"):
+        model.fit(pool)
+    np.testing.assert_array_equal(model.classes_, [0, 1])
+    assert model.stream_counts_.tolist() == [0, 80, 80]
+    with pytest.raises((ValueError, TypeError)) as caught:
+        model.set_params(on_error="raise").fit(pool)
+    assert "'odd'" in str(caught.value) + "".join(getattr(caught.value, "__notes__", []))
+
+
+def test_texts_of_a_list_stay_apart_from_what_is_none():
+    with pytest.raises(ValueError, match="y of stream '1' at position 1 has nan, which is no label"):
+        StreamingEstimator(GaussianNB(), classes="scan").fit([giving(["a", "b"]), giving(["a", float("nan")])])
+
+
+@pytest.mark.parametrize("classes", ["scan", None])
+def test_numbers_in_objects_are_labels(classes):
+    model = StreamingEstimator(GaussianNB(), classes=classes, random_state=0).fit(
+        from_arrays(X, objects(*Y.tolist()), n_streams=4)
+    )
+    np.testing.assert_array_equal(model.classes_, [0, 1, 2])
+
+
+def test_large_numbers_stay_different_labels():
+    labels = objects(2**63 + 1, 2**63, -1, -1)
+    assert _labels.plain_numbers(labels).tolist() == labels.tolist()
+
+
+def breaking():
+    yield {"X": X[:2], "y": np.array([0, 1])}
+    raise OSError("the disk is gone")
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_the_streams_of_a_mux_are_scanned_one_by_one(nested):
+    streams = [Streamer(batches, 0, 20), Streamer(breaking)]
+    mux = StochasticMux(StreamPool(streams, names=["good", "bad"]), 2, 4, random_state=0)
+    if nested:
+        mux = StochasticMux([mux], 1, 4, random_state=0)
+    # with replacement such a mux has no end, and its streams have
+    model = StreamingEstimator(SGDClassifier(), classes="scan", random_state=0, max_batches=20, batch_size=4)
+    with pytest.raises(OSError, match="the disk is gone") as caught:
+        model.iter_fit(mux)
+    assert "stream 'bad' at position 1, item 1" in "".join(caught.value.__notes__)
+    with pytest.warns(UserWarning, match="set aside"):
+        model.set_params(on_error="skip").iter_fit(mux)
+    np.testing.assert_array_equal(model.classes_, [0, 1, 2])

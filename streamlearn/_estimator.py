@@ -96,7 +96,8 @@ class StreamingEstimator(InnerMethods, MetaEstimatorMixin, BaseEstimator):
     classes : array-like, "scan" or None, default=None
         All labels, for classifiers; a list of them where there are several outputs. None: the labels in ``y``, or in the targets
         of streams from arrays and files, which are read by themselves. "scan": those of any streams, which are run through once
-        before training, and must end. A label that is not among them is an error, which names the stream.
+        before training, and must end. A label that is not among them is an error, which names the stream, and so is what cannot
+        be one (NaN, None, texts among numbers); with ``on_error`` streams of other labels than those of most samples fail.
     scoring : str, callable or None, default=None
         What :meth:`score` and ``validation`` compute; None: the estimator's own score.
     validation : StreamPool, list of Streamers, float, "prequential" or None, default=None

@@ -36,7 +36,7 @@ class Saved:
     params : dict of str
         Representations of the parameters.
     streams : dict
-        Names and lengths of the streams, and the parts that they have.
+        Names and lengths of the streams, and digests of what they are.
     run : dict
         State of what was under way; its ``kind`` says what that is.
     objects : dict

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 import os
-import re
 import time
 import zlib
 from collections.abc import Set
@@ -17,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from ._candidates import Data, Outcome, Work
-from ._checkpoint import changes, check_params, described_streams
+from ._checkpoint import check_params
 from ._checkpoint_file import Saved, dumped, loaded, read, trusted_of, type_name, write
+from ._described import changes, described_streams, text_of
 from ._paused import parts_of, paused_with
 from ._pool import StreamPool, from_arrays
 from ._state import check_state, pack, unpack
@@ -27,7 +26,6 @@ _VERSION = 1
 # Writing may take so much of the time between two checkpoints of an iteration: however many candidates and large models there
 # are, a search is hardly slower for it.
 _SHARE_OF_TIME = 0.1
-_LONGEST_TEXT = 500
 # What a resumed search may change beside: what it says, where it runs, and whether the best candidate is fitted in the end.
 _FREE = {
     "checkpoint",
@@ -220,7 +218,7 @@ def journal_of(
     check_params(saved, described)
     if (told := changes(saved.streams, data)) is not None:
         raise ValueError(
-            f"the data has changed since the checkpoint was written ({told or 'its order or parts'}): resume with the same data, "
+            f"the data has changed since the checkpoint was written ({told or 'its order'}): resume with the same data, "
             "or delete the checkpoint to begin anew."
         )
     if saved.run["splits"] != splits:
@@ -252,7 +250,7 @@ def digest_of(splits: list[Any]) -> str:
 def described_search(owner: Any, candidates: list[dict[str, Any]]) -> dict[str, str]:
     """Return representations of the parameters on which the result of a search depends, and of the candidates."""
     shown = {
-        name: type_name(value) if hasattr(value, "get_params") else _text(value)  # its parameters are among these
+        name: type_name(value) if hasattr(value, "get_params") else text_of(value)  # its parameters are among these
         for name, value in owner.get_params(deep=True).items()
         if name not in _FREE
     }
@@ -260,7 +258,9 @@ def described_search(owner: Any, candidates: list[dict[str, Any]]) -> dict[str, 
     if hasattr(owner.random_state, "bytes"):  # an instance, which moves on: the checkpoint has the seed
         shown["random_state"] = type_name(owner.random_state)
     for i, params in enumerate(candidates):
-        shown[f"the candidate {i} of param_distributions"] = str({name: _text(value) for name, value in params.items()})
+        shown[f"the candidate {i} of param_distributions"] = str(
+            {name: text_of(value) for name, value in params.items()}
+        )
     return shown
 
 
@@ -272,19 +272,6 @@ def described_data(data: Data) -> dict[str, Any]:
         return {**told, "data": zlib.crc32(labels.encode(), told["data"])}
     pool = from_arrays(data.X, data.y, data.sample_weight, shuffle=False)
     return described_streams(StreamPool(pool, names=["arrays"]))
-
-
-def _text(value: Any) -> str:
-    """Return a representation that is the same in another process, and tells other values apart as far as it can."""
-    if isinstance(value, (np.random.RandomState, np.random.Generator)):
-        return f"{type_name(value)}, next {copy.deepcopy(value).bytes(8).hex()}"
-    text = repr(sorted(value, key=repr)) if isinstance(value, (set, frozenset)) else repr(value)
-    text = re.sub(r" at 0x[0-9a-fA-F]+", "", text)
-    if isinstance(value, np.ndarray) and not value.dtype.hasobject:
-        text += f" of digest {zlib.crc32(np.ascontiguousarray(value).tobytes())}"
-    if len(text) > _LONGEST_TEXT:
-        text = f"{text[:_LONGEST_TEXT]}... of digest {zlib.crc32(text.encode())}"
-    return text
 
 
 # -- the refit ----------------------------------------------------------------------------------------------------------

@@ -425,7 +425,8 @@ def _advanced(
             work,
             s,
             {**row.params, "max_batches": row.n_batches},
-            None if last is None else last.paused,
+            # nothing was kept of a candidate that did not go on, until one that had failed before did not: it begins again
+            None if last is None else last.paused or None,
             row.iteration + 1 < n_rungs[row.bracket],
         )
         for job, row, s, last in left

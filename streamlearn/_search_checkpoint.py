@@ -31,6 +31,7 @@ _FREE = {
     "checkpoint",
     "checkpoint_format",
     "resume",
+    "error_score",  # what failed is tried again
     "n_jobs",
     "refit",
     "verbose",
@@ -45,7 +46,7 @@ class Journal:
     """What came of the candidates of a search so far; with a path, kept in a checkpoint.
 
     A search that is resumed goes through its iterations again, and asks here before it trains: as candidates are chosen by
-    their scores alone, it comes to where it was.
+    their scores alone, it comes to where it was. What has failed is not known then, and tried again: its cause may be gone.
 
     Parameters
     ----------
@@ -71,10 +72,12 @@ class Journal:
         self._trusted = trusted
         # An outcome and what its candidate goes on with are one value, so that an interrupt cannot come between them.
         self._jobs: dict[Job, tuple[Outcome, bytes | None]] = {}
-        self._unsaved = False
+        self._unsaved = self._refit_is_forgotten = False
         self._due = 0.0
         if saved is not None:
             for candidate, iteration, split, record in saved.run["jobs"]:
+                if record["error"] is not None:
+                    continue
                 outcome = Outcome(**{**record, "scores": unpack(record["scores"])})
                 outcome.paused = b"" if record["paused"] else None  # by which the next iteration knows its jobs
                 job = (candidate, iteration, split)
@@ -89,8 +92,7 @@ class Journal:
         """Write the first checkpoint, so that one of an earlier search is not taken for one of this."""
         if self._path is None:
             return
-        for name in (refit_path(self._path), f"{refit_path(self._path)}.previous"):
-            Path(name).unlink(missing_ok=True)
+        self._forget_refit()
         self._unsaved = True
         self.save()
         Path(f"{self._path}.previous").unlink(missing_ok=True)
@@ -110,15 +112,18 @@ class Journal:
         left = None if outcome.paused is None else self._frozen(outcome.paused)
         self._jobs[job] = replace(outcome, paused=None if left is None else b""), left
         candidate, iteration, split = job
-        self._forget((candidate, iteration - 1, split))
+        if outcome.error is None:  # otherwise it is from there that it is tried again
+            self._forget((candidate, iteration - 1, split))
+        self._forget_refit()  # what failed before, and did not now, may be the best
         self._unsaved = True
         if time.monotonic() >= self._due:
             self.save()
 
     def end_iteration(self, alive: Set[int]) -> None:
-        """Write a checkpoint, without what the other candidates would go on with."""
+        """Write a checkpoint, without what the other candidates would go on with, unless they failed."""
+        kept = alive | {job[0] for job, (outcome, _) in self._jobs.items() if outcome.error is not None}
         for job in self._jobs:
-            if job[0] not in alive:
+            if job[0] not in kept:
                 self._forget(job)
         self.save()
 
@@ -135,6 +140,12 @@ class Journal:
         self._unsaved = False
         now = time.monotonic()
         self._due = now + (now - began) / _SHARE_OF_TIME
+
+    def _forget_refit(self) -> None:
+        if self._path is not None and not self._refit_is_forgotten:
+            for name in (refit_path(self._path), f"{refit_path(self._path)}.previous"):
+                Path(name).unlink(missing_ok=True)
+            self._refit_is_forgotten = True
 
     def _forget(self, job: Job) -> None:
         if job in self._jobs and self._jobs[job][1] is not None:

@@ -60,7 +60,6 @@ def another_score(model, X, y=None):
         ({"scoring": "f1_macro"}, r"scoring is 'f1_macro', and the checkpoint was written with <function one_score>"),
         ({"scoring": another_score}, r"scoring is <function another_score>"),
         ({"cv": KFold(4)}, r"cv is KFold\(n_splits=4"),
-        ({"error_score": 0.0}, r"error_score is 0.0, and the checkpoint was written with nan"),
         ({"return_train_score": True}, r"return_train_score is True"),
         (
             {"search": HyperbandSearchCV},

@@ -55,7 +55,8 @@ class SuccessiveHalvingSearchCV(ContinuingSearch):
         every ``checkpoint_every`` batches of the estimator.
     checkpoint_format : {"skops", "pickle"}, default="skops"
         How estimators are written: by skops, which is safe to read (extra ``checkpoint``), or by pickle, which takes any
-        estimator and may run any code when a file is read that was tampered with.
+        estimator and may run any code when a file is read that was tampered with. With pickle a search may go on that began
+        with skops, not the other way round.
     resume : bool, default=False
         Whether ``fit`` goes on from the checkpoint, if there is one: nothing that is in it is trained again, and results and best
         estimator are those of a search without the interruption. Other data (as far as an estimator with ``resume`` tells it),

@@ -26,11 +26,13 @@ _VERSION = 1
 # Writing may take so much of the time between two checkpoints of an iteration: however many candidates and large models there
 # are, a search is hardly slower for it.
 _SHARE_OF_TIME = 0.1
+REFIT = ".refit"
 # What a resumed search may change beside: what it says, where it runs, and whether the best candidate is fitted in the end.
 _FREE = {
     "checkpoint",
     "checkpoint_format",
     "resume",
+    "cv",  # its splits are compared themselves
     "error_score",  # what failed is tried again
     "n_jobs",
     "refit",
@@ -163,9 +165,9 @@ class Journal:
         return dumped(parts, self._format, str(self._path), self._trusted)
 
     def _thawed(self, left: bytes) -> bytes:
-        if self._format == "pickle":
+        if self._format == "pickle" and not left.startswith(b"PK"):  # an archive of skops, with which the search began
             return left
-        parts = loaded(left, self._format, str(self._path), self._trusted)
+        parts = loaded(left, "skops", str(self._path), self._trusted)
         return paused_with(json.loads(parts["state"]), parts["objects"], parts["classes"])
 
 
@@ -191,6 +193,7 @@ def saved_search(owner: Any) -> Saved | None:
     saved = read(owner.checkpoint, owner.checkpoint_format, kind="search")
     if saved is not None:
         check_state(saved.run, "search", _VERSION, ("splits", "jobs"))
+        check_params(saved, {"search": type_name(owner)})  # first, as its parameters mean something else
     return saved
 
 
@@ -290,7 +293,7 @@ def described_data(data: Data) -> dict[str, Any]:
 
 def refit_path(path: Any) -> str:
     """Return the path of the checkpoint of the refit."""
-    return f"{os.fspath(path)}.refit"
+    return f"{os.fspath(path)}{REFIT}"
 
 
 def fit_best(owner: Any, best: Any, data: Data) -> Any:

@@ -347,9 +347,20 @@ def test_what_could_not_be_read_again_is_told_at_the_first_result(path):
     settings = {"path": path, "estimator": Helped(), "param_distributions": {"lam": [2, 4]}, "n_candidates": 2}
     with pytest.raises(ValueError, match=r"types that are not known to be safe: \['.*Helper'\]"):
         make(**settings).fit(arrays())
-    make(**settings, checkpoint_format="pickle").fit(arrays())
+    make(**settings, checkpoint_format="pickle", resume=True).fit(arrays())  # as it is advised
     resumed = make(**settings, checkpoint_format="pickle", resume=True).fit(arrays())
     assert resumed.best_estimator_.n_batches_ == 6
+
+
+def test_a_safe_checkpoint_goes_on_with_pickle(path, each_saved):
+    whole = make()
+    n = calls_of(whole, arrays())
+    for at in (8 * 2 * 3 + 1, n - 5):  # one in the refit
+        with pytest.raises(Stop):
+            calls_of(make(path=path), arrays(), at=at)
+        resumed = make(path=path, resume=True, checkpoint_format="pickle")
+        assert calls_of(resumed, arrays()) < n - at + 12 + 1
+        assert results(resumed) == results(whole)
 
 
 def test_a_refit_that_fails_leaves_the_results(path, monkeypatch):

@@ -101,7 +101,8 @@ class Texts:
             return self.of(stream._stream, depth)
         kind = type_name(stream)
         if hasattr(stream, "_table"):
-            return f"{kind} {stream._range} {stream._shuffle} {self.of(stream._order, depth)}"
+            values = "" if depth == 1 else self.of(stream._table.columns, depth)  # those of a pool itself are sampled
+            return f"{kind} {stream._range} {stream._shuffle} {self.of(stream._order, depth)} {values}"
         if hasattr(stream, "_source"):
             return f"{kind} {stream._window} {stream._shuffle} {self._source(stream._source, depth)}"
         if hasattr(stream, "_rules"):

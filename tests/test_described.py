@@ -217,6 +217,14 @@ def test_streams_in_processes_are_those_without():
     assert is_same(generators(noisy, 1), StreamPool(generators(noisy, 1), prefetch=1))
 
 
+def test_arrays_within_muxes_are_compared():
+    def pool(values):
+        return StreamPool([StochasticMux(from_arrays(values, Y, n_streams=3), n_active=2, lam=2, random_state=0)])
+
+    assert is_same(pool(X), pool(X))
+    assert not is_same(pool(X), pool(X[::-1]))
+
+
 def test_a_checkpoint_without_what_streams_are_is_taken():
     before = described_streams(generators(noisy, 1))
     del before["made"]

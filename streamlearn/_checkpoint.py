@@ -5,24 +5,20 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import sparse
 
 from ._batch import Batch
 from ._checkpoint_file import Saved, check_path, read, trusted_of, type_name, write
-from ._failures import RAISE, known_sizes
+from ._described import changes, described_streams, text_of
 from ._pool import StreamPool
-from ._rows import is_frame, take_rows
 from ._run import Run
 from ._state import pack, unpack
 
-_ROWS_SAMPLED = 1000
 # What a resumed fit may change: how long it goes on, what it does about streams that fail, what it says and keeps on the way.
 _FREE = {
     "on_error",
@@ -44,49 +40,20 @@ def described_params(owner: Any) -> dict[str, str]:
     """Return representations of the parameters on which the result of a fit depends, where they tell values, not addresses."""
     shown = {}
     for name, value in owner.get_params(deep=True).items():
-        text = repr(sorted(value, key=repr)) if isinstance(value, (set, frozenset)) else repr(value)
         if hasattr(value, "get_params") and "streams" not in name.split("__")[0]:
             shown[name] = type_name(value)
         elif (
             name not in _FREE
             and "streams" not in name.split("__")[0]
-            and " at 0x" not in text
+            and " at 0x" not in repr(value)
             and not _holds_data(value)
         ):
-            shown[name] = text
+            shown[name] = text_of(value)
     return shown
 
 
 def _holds_data(value: Any) -> bool:
     return isinstance(value, (np.random.RandomState, np.random.Generator, StreamPool)) or hasattr(value, "get_params")
-
-
-def described_streams(pool: StreamPool) -> dict[str, Any]:
-    """Return what a resumed fit compares: names, lengths (-1 where unknown) and parts of the streams."""
-    sizes, _ = known_sizes(pool, RAISE)
-    parts = sorted({str(getattr(stream, "_parts", None)) for stream in pool})
-    return {"names": pack(np.array(pool.names)), "sizes": pack(sizes), "parts": parts, "data": _sampled(pool)}
-
-
-def _sampled(pool: StreamPool) -> int:
-    """Return a digest of about a thousand rows of the arrays in memory, which tells other data of the same lengths apart."""
-    tables = list(
-        {id(table): table for table in (getattr(stream, "_table", None) for stream in pool) if table}.values()
-    )
-    tables = tables[:: -(-len(tables) // _ROWS_SAMPLED) or 1]
-    digest = 0
-    for table in tables:
-        rows = np.linspace(0, max(table.n_rows - 1, 0), max(_ROWS_SAMPLED // len(tables), 1)).astype(np.int64)
-        for name, values in sorted(table.columns.items()):
-            columns = [str(column) for column in values.columns] if is_frame(values) else ""
-            digest = zlib.crc32(f"{name} {type(values).__name__} {columns}".encode(), digest)
-            part = take_rows(values, np.unique(rows)) if table.n_rows else None
-            part = getattr(part, "data", part) if sparse.issparse(part) else part
-            part = np.asarray(part) if isinstance(part, list) or is_frame(part) else part
-            if isinstance(part, np.ndarray):
-                part = part.astype(str) if part.dtype.hasobject else part
-                digest = zlib.crc32(np.ascontiguousarray(part).tobytes(), zlib.crc32(str(part.dtype).encode(), digest))
-    return digest
 
 
 def check_params(saved: Saved, params: dict[str, str]) -> None:
@@ -111,7 +78,7 @@ def check_streams(saved: Saved, pool: StreamPool, allowed: bool) -> np.ndarray |
     Raises
     ------
     ValueError
-        If streams have come, gone or changed their length, and that is not allowed.
+        If streams have come, gone or changed, and that is not allowed.
     """
     now = described_streams(pool)
     told = changes(saved.streams, now)
@@ -121,28 +88,8 @@ def check_streams(saved: Saved, pool: StreamPool, allowed: bool) -> np.ndarray |
         place = {name: i for i, name in enumerate(unpack(saved.streams["names"]).tolist())}
         return np.array([place.get(name, -1) for name in pool.names])
     raise ValueError(
-        f"the streams have changed since the checkpoint was written ({told or 'their order or parts'}): resume "
+        f"the streams have changed since the checkpoint was written ({told or 'their order'}): resume "
         "with the same streams, or pass resume='allow-changes', with which the pass under way begins again."
-    )
-
-
-def changes(before: dict[str, Any], now: dict[str, Any]) -> str | None:
-    """Return what has come, gone or changed among described streams, None if nothing has."""
-    if _readable(now) == _readable(before):
-        return None
-    names, names_before = unpack(now["names"]).tolist(), unpack(before["names"]).tolist()
-    size_before = dict(zip(names_before, unpack(before["sizes"]).tolist(), strict=True))
-    size = dict(zip(names, unpack(now["sizes"]).tolist(), strict=True))
-    come = [name for name in names if name not in size_before]
-    gone = sorted(set(names_before) - set(names))
-    changed = [name for name in names if name in size_before and size_before[name] != size[name]]
-    what_changed = "of another length"
-    if not (come or gone or changed) and now["data"] != before["data"]:
-        changed, what_changed = names, "of other values"
-    return "; ".join(
-        f"{what}: {', '.join(map(repr, some[:5]))}{f' and {len(some) - 5} more' if len(some) > 5 else ''}"
-        for what, some in (("new", come), ("gone", gone), (what_changed, changed))
-        if some
     )
 
 
@@ -185,11 +132,6 @@ def go_on(run: Run, saved: Saved, pool: StreamPool, resume: Any) -> None:
                 counts = unpack(part["counts"])
                 part["counts"] = pack(np.where(places >= 0, counts[places], 0))
     run.load_state_dict(saved.run, saved.objects, same_streams=places is None)
-
-
-def _readable(streams: dict[str, Any]) -> list[Any]:
-    """Unpack what describes streams: packed arrays may differ in their compression."""
-    return [unpack(streams["names"]).tolist(), unpack(streams["sizes"]).tolist(), streams["parts"], streams["data"]]
 
 
 class Checkpoints:

@@ -12,7 +12,7 @@ import pickle
 import shutil
 import threading
 import warnings
-from collections.abc import Set
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ class Saved:
     params : dict of str
         Representations of the parameters.
     streams : dict
-        Names and lengths of the streams, and the parts that they have.
+        Names and lengths of the streams, and digests of what they are.
     run : dict
         State of what was under way; its ``kind`` says what that is.
     objects : dict
@@ -106,7 +106,8 @@ def read(path: str | os.PathLike, file_format: str, trusted: Set[str] = frozense
     Raises
     ------
     ValueError
-        If there are files, but none is a whole checkpoint, or they are of a format or kind that is not asked for.
+        If there are files, but none is a whole checkpoint, or they are of a kind that is not asked for, or pickles where
+        skops is.
 
     Warns
     -----
@@ -153,7 +154,8 @@ def _parsed(content: bytes, name: str, file_format: str, trusted: Set[str], kind
     # nothing of the file is interpreted before this: from here on, it is what was written
     head, _, rest = body.partition(b"\n")
     about = json.loads(head)
-    if about["format"] != file_format:
+    # one who asks for pickle takes what is less safe than a file of skops is
+    if about["format"] not in (file_format, "skops"):
         raise ValueError(
             f"{name!r} was written with checkpoint_format={about['format']!r}, and {file_format!r} is asked for: pass "
             "the former if you trust the file (a pickle may run any code), or delete it."
@@ -165,7 +167,7 @@ def _parsed(content: bytes, name: str, file_format: str, trusted: Set[str], kind
             f"{name!r} is the checkpoint of {_KINDS.get(found, 'something else')}, not of {_KINDS[kind]}: pass another path as "
             "checkpoint."
         )
-    return Saved(**state, objects=loaded(rest[about["state"] :], file_format, name, trusted))
+    return Saved(**state, objects=loaded(rest[about["state"] :], about["format"], name, trusted))
 
 
 def dumped(objects: dict[str, Any], file_format: str, name: str, trusted: Set[str] | None = None) -> bytes:
@@ -204,8 +206,15 @@ def _asked(content: bytes, name: str, trusted: Set[str]) -> list[str]:
     return asked
 
 
-def check_path(owner: Any) -> None:
-    """Check the parameters of an owner of a checkpoint that are about its file, before any training."""
+def check_path(owner: Any, beside: Iterable[str] = ()) -> None:
+    """Check the parameters of an owner of a checkpoint that are about its file, before any training.
+
+    Parameters
+    ----------
+    owner : StreamingEstimator or ContinuingSearch
+    beside : iterable of str
+        Endings of the names of other checkpoints beside it, which will be replaced.
+    """
     if owner.checkpoint is None:
         if owner.resume:
             raise ValueError(
@@ -213,18 +222,29 @@ def check_path(owner: Any) -> None:
             )
         return
     path = os.fspath(owner.checkpoint)
-    if os.path.isdir(path) or not os.path.isdir(os.path.dirname(os.path.abspath(path))):
+    if not path or os.path.isdir(path) or not os.path.isdir(os.path.dirname(os.path.abspath(path))):
         raise ValueError(f"checkpoint must be the path of a file in a directory that exists, got {path!r}.")
     if not os.access(os.path.dirname(os.path.abspath(path)), os.W_OK):
         raise ValueError(f"checkpoint={path!r} cannot be written: its directory is read-only.")
     if owner.checkpoint_format == "skops":
         _skops()
-    if not owner.resume and os.path.exists(path):
-        with open(path, "rb") as file:
-            if file.read(len(_MAGIC)) != _MAGIC:
-                raise ValueError(
-                    f"checkpoint={path!r} is a file that is no checkpoint, and would be replaced: pass another path."
-                )
+    if not owner.resume and not _may_be_replaced(path):
+        raise ValueError(
+            f"checkpoint={path!r} is a file that is no checkpoint, and would be replaced: pass another path."
+        )
+    for name in (f"{path}{ending}" for ending in beside):
+        if os.path.isdir(name) or not _may_be_replaced(name):
+            raise ValueError(
+                f"checkpoint={path!r} would replace {name!r}, which is no checkpoint: move that away, or pass another path."
+            )
+
+
+def _may_be_replaced(path: str) -> bool:
+    """Whether there is no file, or a checkpoint."""
+    if not os.path.exists(path):
+        return True
+    with open(path, "rb") as file:
+        return file.read(len(_MAGIC)) == _MAGIC
 
 
 def _skops() -> Any:

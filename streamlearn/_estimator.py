@@ -125,9 +125,11 @@ class StreamingEstimator(InnerMethods, MetaEstimatorMixin, BaseEstimator):
         estimator and may run any code when a file is read that was tampered with.
     resume : bool or "allow-changes", default=False
         Whether ``fit`` goes on from the checkpoint, if there is one, to the same model to the bit as without the interruption.
-        Streams that have come, gone or changed their length (or values, of arrays) are refused, and so are other parameters,
-        except ``max_batches`` and ``n_passes``: a finished fit goes on with a larger one. "allow-changes": streams may
-        change; the pass under way begins again. A checkpoint belongs to one fit at a time: not to the candidates of a search,
+        Other parameters are refused, except ``max_batches`` and ``n_passes``: a finished fit goes on with a larger one. Streams
+        that have come, gone or changed are refused as well, as far as that can be told without reading them: by name and
+        length, a sample of the rows of arrays, the name of a generator function and its arguments (objects by their type),
+        and the columns, names and sizes of local files, wherever they lie. "allow-changes": streams may change; the pass under
+        way begins again. A checkpoint belongs to one fit at a time: not to the candidates of a search,
         which may have one itself.
     on_error : {"raise", "skip", "retry"}, default="raise"
         What ``fit`` (and ``iter_fit``, of a mux) does when a stream cannot be read: a file that is gone or damaged, an exception

@@ -55,12 +55,13 @@ class SuccessiveHalvingSearchCV(ContinuingSearch):
         every ``checkpoint_every`` batches of the estimator.
     checkpoint_format : {"skops", "pickle"}, default="skops"
         How estimators are written: by skops, which is safe to read (extra ``checkpoint``), or by pickle, which takes any
-        estimator and may run any code when a file is read that was tampered with.
+        estimator and may run any code when a file is read that was tampered with. With pickle a search may go on that began
+        with skops, not the other way round.
     resume : bool, default=False
         Whether ``fit`` goes on from the checkpoint, if there is one: nothing that is in it is trained again, and results and best
-        estimator are those of a search without the interruption. Other data, candidates, splits and parameters are refused,
-        except ``n_jobs``, ``refit`` and ``verbose``. A checkpoint belongs to one search at a time: not to those of a
-        cross-validation.
+        estimator are those of a search without the interruption. Other data (as far as an estimator with ``resume`` tells it),
+        candidates, splits and parameters are refused, except ``n_jobs``, ``refit``, ``error_score`` and ``verbose``. What had
+        failed is tried again. A checkpoint belongs to one search at a time: not to those of a cross-validation.
     random_state : int, RandomState instance or None, default=None
         Draws the candidates, and seeds estimators whose ``random_state`` is None.
     error_score : "raise" or float, default=nan

@@ -28,7 +28,7 @@ from ._estimator import StreamingEstimator
 from ._fit_source import as_pool, is_pool
 from ._random import fresh_seed, mix, small_seed
 from ._rungs import Rung
-from ._search_checkpoint import Journal, check_same_splits, fit_best, journal_of, saved_search
+from ._search_checkpoint import REFIT, Journal, check_same_splits, fit_best, journal_of, saved_search
 from ._search_table import Row, best_index, best_of, columns
 from ._sklearn import Interval, StrOptions
 from ._streamer import Streamer, close
@@ -120,7 +120,7 @@ class ContinuingSearch(MetaEstimatorMixin, BaseEstimator):
         for name in ("cv_results_", "best_estimator_", "feature_names_in_"):  # of an earlier fit
             self.__dict__.pop(name, None)
         self._validate_params()
-        check_path(self)
+        check_path(self, beside=[REFIT])  # without a refit as well, as that of an older search goes
         scorer = self._scorer()
         data = self._data(X, y, groups, sample_weight)
         saved = saved_search(self)
@@ -221,6 +221,11 @@ class ContinuingSearch(MetaEstimatorMixin, BaseEstimator):
             raise ValueError(
                 f"checkpoint={model.checkpoint!r} of the estimator is one file, which all candidates would write: leave it None, "
                 "and pass checkpoint to the search."
+            )
+        if model.resume:
+            raise ValueError(
+                f"resume={model.resume!r} of the estimator goes on from a checkpoint, which no candidate has: leave it False, "
+                "and pass checkpoint and resume to the search."
             )
         return model
 
@@ -426,7 +431,8 @@ def _advanced(
             work,
             s,
             {**row.params, "max_batches": row.n_batches},
-            None if last is None else last.paused,
+            # nothing was kept of a candidate that did not go on, until one that had failed before did not: it begins again
+            None if last is None else last.paused or None,
             row.iteration + 1 < n_rungs[row.bracket],
         )
         for job, row, s, last in left

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 import os
-import re
 import time
 import zlib
 from collections.abc import Set
@@ -17,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from ._candidates import Data, Outcome, Work
-from ._checkpoint import changes, check_params, described_streams
+from ._checkpoint import check_params
 from ._checkpoint_file import Saved, dumped, loaded, read, trusted_of, type_name, write
+from ._described import changes, described_streams, text_of
 from ._paused import parts_of, paused_with
 from ._pool import StreamPool, from_arrays
 from ._state import check_state, pack, unpack
@@ -27,12 +26,14 @@ _VERSION = 1
 # Writing may take so much of the time between two checkpoints of an iteration: however many candidates and large models there
 # are, a search is hardly slower for it.
 _SHARE_OF_TIME = 0.1
-_LONGEST_TEXT = 500
+REFIT = ".refit"
 # What a resumed search may change beside: what it says, where it runs, and whether the best candidate is fitted in the end.
 _FREE = {
     "checkpoint",
     "checkpoint_format",
     "resume",
+    "cv",  # its splits are compared themselves
+    "error_score",  # what failed is tried again
     "n_jobs",
     "refit",
     "verbose",
@@ -47,7 +48,7 @@ class Journal:
     """What came of the candidates of a search so far; with a path, kept in a checkpoint.
 
     A search that is resumed goes through its iterations again, and asks here before it trains: as candidates are chosen by
-    their scores alone, it comes to where it was.
+    their scores alone, it comes to where it was. What has failed is not known then, and tried again: its cause may be gone.
 
     Parameters
     ----------
@@ -73,10 +74,12 @@ class Journal:
         self._trusted = trusted
         # An outcome and what its candidate goes on with are one value, so that an interrupt cannot come between them.
         self._jobs: dict[Job, tuple[Outcome, bytes | None]] = {}
-        self._unsaved = False
+        self._unsaved = self._refit_is_forgotten = False
         self._due = 0.0
         if saved is not None:
             for candidate, iteration, split, record in saved.run["jobs"]:
+                if record["error"] is not None:
+                    continue
                 outcome = Outcome(**{**record, "scores": unpack(record["scores"])})
                 outcome.paused = b"" if record["paused"] else None  # by which the next iteration knows its jobs
                 job = (candidate, iteration, split)
@@ -91,8 +94,7 @@ class Journal:
         """Write the first checkpoint, so that one of an earlier search is not taken for one of this."""
         if self._path is None:
             return
-        for name in (refit_path(self._path), f"{refit_path(self._path)}.previous"):
-            Path(name).unlink(missing_ok=True)
+        self._forget_refit()
         self._unsaved = True
         self.save()
         Path(f"{self._path}.previous").unlink(missing_ok=True)
@@ -112,15 +114,18 @@ class Journal:
         left = None if outcome.paused is None else self._frozen(outcome.paused)
         self._jobs[job] = replace(outcome, paused=None if left is None else b""), left
         candidate, iteration, split = job
-        self._forget((candidate, iteration - 1, split))
+        if outcome.error is None:  # otherwise it is from there that it is tried again
+            self._forget((candidate, iteration - 1, split))
+        self._forget_refit()  # what failed before, and did not now, may be the best
         self._unsaved = True
         if time.monotonic() >= self._due:
             self.save()
 
     def end_iteration(self, alive: Set[int]) -> None:
-        """Write a checkpoint, without what the other candidates would go on with."""
+        """Write a checkpoint, without what the other candidates would go on with, unless they failed."""
+        kept = alive | {job[0] for job, (outcome, _) in self._jobs.items() if outcome.error is not None}
         for job in self._jobs:
-            if job[0] not in alive:
+            if job[0] not in kept:
                 self._forget(job)
         self.save()
 
@@ -138,6 +143,12 @@ class Journal:
         now = time.monotonic()
         self._due = now + (now - began) / _SHARE_OF_TIME
 
+    def _forget_refit(self) -> None:
+        if self._path is not None and not self._refit_is_forgotten:
+            for name in (refit_path(self._path), f"{refit_path(self._path)}.previous"):
+                Path(name).unlink(missing_ok=True)
+            self._refit_is_forgotten = True
+
     def _forget(self, job: Job) -> None:
         if job in self._jobs and self._jobs[job][1] is not None:
             self._jobs[job] = self._jobs[job][0], None
@@ -154,9 +165,9 @@ class Journal:
         return dumped(parts, self._format, str(self._path), self._trusted)
 
     def _thawed(self, left: bytes) -> bytes:
-        if self._format == "pickle":
+        if self._format == "pickle" and not left.startswith(b"PK"):  # an archive of skops, with which the search began
             return left
-        parts = loaded(left, self._format, str(self._path), self._trusted)
+        parts = loaded(left, "skops", str(self._path), self._trusted)
         return paused_with(json.loads(parts["state"]), parts["objects"], parts["classes"])
 
 
@@ -182,6 +193,7 @@ def saved_search(owner: Any) -> Saved | None:
     saved = read(owner.checkpoint, owner.checkpoint_format, kind="search")
     if saved is not None:
         check_state(saved.run, "search", _VERSION, ("splits", "jobs"))
+        check_params(saved, {"search": type_name(owner)})  # first, as its parameters mean something else
     return saved
 
 
@@ -220,7 +232,7 @@ def journal_of(
     check_params(saved, described)
     if (told := changes(saved.streams, data)) is not None:
         raise ValueError(
-            f"the data has changed since the checkpoint was written ({told or 'its order or parts'}): resume with the same data, "
+            f"the data has changed since the checkpoint was written ({told or 'its order'}): resume with the same data, "
             "or delete the checkpoint to begin anew."
         )
     if saved.run["splits"] != splits:
@@ -252,7 +264,7 @@ def digest_of(splits: list[Any]) -> str:
 def described_search(owner: Any, candidates: list[dict[str, Any]]) -> dict[str, str]:
     """Return representations of the parameters on which the result of a search depends, and of the candidates."""
     shown = {
-        name: type_name(value) if hasattr(value, "get_params") else _text(value)  # its parameters are among these
+        name: type_name(value) if hasattr(value, "get_params") else text_of(value)  # its parameters are among these
         for name, value in owner.get_params(deep=True).items()
         if name not in _FREE
     }
@@ -260,7 +272,9 @@ def described_search(owner: Any, candidates: list[dict[str, Any]]) -> dict[str, 
     if hasattr(owner.random_state, "bytes"):  # an instance, which moves on: the checkpoint has the seed
         shown["random_state"] = type_name(owner.random_state)
     for i, params in enumerate(candidates):
-        shown[f"the candidate {i} of param_distributions"] = str({name: _text(value) for name, value in params.items()})
+        shown[f"the candidate {i} of param_distributions"] = str(
+            {name: text_of(value) for name, value in params.items()}
+        )
     return shown
 
 
@@ -274,25 +288,12 @@ def described_data(data: Data) -> dict[str, Any]:
     return described_streams(StreamPool(pool, names=["arrays"]))
 
 
-def _text(value: Any) -> str:
-    """Return a representation that is the same in another process, and tells other values apart as far as it can."""
-    if isinstance(value, (np.random.RandomState, np.random.Generator)):
-        return f"{type_name(value)}, next {copy.deepcopy(value).bytes(8).hex()}"
-    text = repr(sorted(value, key=repr)) if isinstance(value, (set, frozenset)) else repr(value)
-    text = re.sub(r" at 0x[0-9a-fA-F]+", "", text)
-    if isinstance(value, np.ndarray) and not value.dtype.hasobject:
-        text += f" of digest {zlib.crc32(np.ascontiguousarray(value).tobytes())}"
-    if len(text) > _LONGEST_TEXT:
-        text = f"{text[:_LONGEST_TEXT]}... of digest {zlib.crc32(text.encode())}"
-    return text
-
-
 # -- the refit ----------------------------------------------------------------------------------------------------------
 
 
 def refit_path(path: Any) -> str:
     """Return the path of the checkpoint of the refit."""
-    return f"{os.fspath(path)}.refit"
+    return f"{os.fspath(path)}{REFIT}"
 
 
 def fit_best(owner: Any, best: Any, data: Data) -> Any:

@@ -377,13 +377,20 @@ def test_a_file_that_is_no_checkpoint_is_not_replaced(path):
             r"estimator__alpha is 0.5, and the checkpoint was written with 0.0001",
         ),
         ({"mode": "single_active"}, r"mode is 'single_active', and the checkpoint was written with 'auto'"),
-        ({"checkpoint_format": "pickle"}, r"was written with checkpoint_format='skops', and 'pickle' is asked for"),
     ],
 )
 def test_other_parameters_are_refused(path, changed, told):
     model(path, max_batches=9).fit(arrays())
     with pytest.raises(ValueError, match=told):
         model(path, resume=True, **changed).fit(arrays())
+
+
+def test_a_safe_checkpoint_goes_on_with_pickle_and_not_the_other_way_round(path):
+    model(path, max_batches=9).fit(arrays())
+    resumed = model(path, max_batches=20, resume=True, checkpoint_format="pickle").fit(arrays())
+    assert bits(resumed) == bits(model(max_batches=20).fit(arrays()))
+    with pytest.raises(ValueError, match="was written with checkpoint_format='pickle', and 'skops' is asked for"):
+        model(path, resume=True).fit(arrays())
 
 
 def test_changed_streams_are_named_or_allowed(path):
@@ -411,6 +418,7 @@ def test_an_array_of_another_length_is_named(path):
     ("settings", "told"),
     [
         ({"resume": True}, r"resume=True goes on from a checkpoint, and checkpoint is None"),
+        ({"checkpoint": ""}, r"checkpoint must be the path of a file .* got ''"),
         ({"checkpoint": "/"}, r"checkpoint must be the path of a file"),
         ({"checkpoint": "/no such directory/x"}, r"in a directory that exists"),
         ({"checkpoint": 5}, r"checkpoint"),

@@ -32,7 +32,7 @@ LAYERS = [
     {"_classes"},
     {"_fit_source"},
     {"_scoring", "_run"},
-    {"_methods", "_watch"},
+    {"_methods", "_watch", "_described"},
     {"_checkpoint"},
     {"_estimator", "_rungs"},
     {"_paused"},

@@ -256,6 +256,50 @@ def test_candidates_that_fail_are_told_again(path):
     assert results(resumed) == results(whole)
 
 
+def break_down():
+    raise OSError("the mount is down")
+
+
+@SEARCHES
+@pytest.mark.parametrize("error_score", [np.nan, 2.0])  # with which the search goes on without it, or with it alone
+def test_what_failed_is_tried_again(search, error_score, path, monkeypatch):
+    whole = make(search)
+    n = calls_of(whole, arrays())
+    monkeypatch.setattr(Stopping, "action", staticmethod(break_down))
+    for at in (2, 40, 55, n - 14):  # in the first, later and the last iteration
+        with pytest.warns(FitFailedWarning, match="the mount is down"):
+            calls_of(make(search, path, error_score=error_score), arrays(), at=at)
+        resumed = make(search, path, error_score=error_score, resume=True)
+        assert calls_of(resumed, arrays()) < n
+        assert results(resumed) == results(whole)
+        assert calls_of(make(search, path, resume=True), arrays()) == 0
+
+
+def test_a_candidate_that_failed_goes_on_from_where_it_was(path, monkeypatch):
+    monkeypatch.setattr(Stopping, "action", staticmethod(break_down))
+    with pytest.warns(FitFailedWarning, match="the mount is down"):
+        calls_of(make(path=path, refit=False), arrays(), at=8 * 2 * 3 + 2)
+    saved = read(path, "skops", kind="search")
+    failed = [job for job in saved.run["jobs"] if job[3]["error"]]
+    assert [job[1] for job in failed] == [1]
+    left = "/".join(map(str, [failed[0][0], 0, failed[0][2]]))
+    assert left in saved.objects
+    resumed = make(path=path, refit=False, resume=True)
+    assert calls_of(resumed, arrays()) == 3 + 2 * 6  # on from three batches to six, and as it is good to twelve
+    assert results(resumed) == results(make(refit=False).fit(arrays()))
+
+
+def test_another_error_score_is_that_of_what_fails_again(path):
+    settings = {"path": path, "param_distributions": {"lam": [0.5, 2]}, "n_candidates": 2, "refit": False}
+    with pytest.warns(FitFailedWarning):
+        make(**settings).fit(arrays())
+    with pytest.warns(FitFailedWarning, match=r"error_score=-1\.0"):
+        again = make(**settings, error_score=-1.0, resume=True).fit(arrays())
+    assert -1 in again.cv_results_["mean_test_score"]
+    with pytest.raises(ValueError, match="'lam' parameter"):
+        make(**settings, error_score="raise", resume=True).fit(arrays())
+
+
 def test_labels_that_were_scanned_and_rules_that_end_training_are_kept(path):
     settings = {"classes": "scan", "scoring": stream_scorer("neg_log_loss"), "estimator": GaussianNB(), "n_passes": 1}
     settings |= {"param_distributions": {"lam": [2, 16], "n_active": [2, 4]}, "max_resources": 40, "n_candidates": 4}
@@ -303,9 +347,20 @@ def test_what_could_not_be_read_again_is_told_at_the_first_result(path):
     settings = {"path": path, "estimator": Helped(), "param_distributions": {"lam": [2, 4]}, "n_candidates": 2}
     with pytest.raises(ValueError, match=r"types that are not known to be safe: \['.*Helper'\]"):
         make(**settings).fit(arrays())
-    make(**settings, checkpoint_format="pickle").fit(arrays())
+    make(**settings, checkpoint_format="pickle", resume=True).fit(arrays())  # as it is advised
     resumed = make(**settings, checkpoint_format="pickle", resume=True).fit(arrays())
     assert resumed.best_estimator_.n_batches_ == 6
+
+
+def test_a_safe_checkpoint_goes_on_with_pickle(path, each_saved):
+    whole = make()
+    n = calls_of(whole, arrays())
+    for at in (8 * 2 * 3 + 1, n - 5):  # one in the refit
+        with pytest.raises(Stop):
+            calls_of(make(path=path), arrays(), at=at)
+        resumed = make(path=path, resume=True, checkpoint_format="pickle")
+        assert calls_of(resumed, arrays()) < n - at + 12 + 1
+        assert results(resumed) == results(whole)
 
 
 def test_a_refit_that_fails_leaves_the_results(path, monkeypatch):

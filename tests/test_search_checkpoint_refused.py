@@ -59,14 +59,16 @@ def another_score(model, X, y=None):
         ({"estimator": SGDClassifier()}, r"estimator__estimator is sklearn.*SGDClassifier, and .* with .*Stopping"),
         ({"scoring": "f1_macro"}, r"scoring is 'f1_macro', and the checkpoint was written with <function one_score>"),
         ({"scoring": another_score}, r"scoring is <function another_score>"),
-        ({"cv": KFold(4)}, r"cv is KFold\(n_splits=4"),
-        ({"error_score": 0.0}, r"error_score is 0.0, and the checkpoint was written with nan"),
+        ({"cv": KFold(4)}, r"cv=KFold\(n_splits=4.* gives other splits"),
         ({"return_train_score": True}, r"return_train_score is True"),
         (
             {"search": HyperbandSearchCV},
             r"search is .*HyperbandSearchCV, and the checkpoint was written with .*Halving",
         ),
-        ({"checkpoint_format": "pickle"}, r"was written with checkpoint_format='skops', and 'pickle' is asked for"),
+        (
+            {"search": HyperbandSearchCV, "min_resources": 1},
+            r"search is .*HyperbandSearchCV, and the checkpoint was written with .*Halving",
+        ),
     ],
     ids=lambda value: str(value)[:30],
 )
@@ -145,6 +147,7 @@ def test_other_splits_are_refused(path):
     ("settings", "told"),
     [
         ({"resume": True}, r"resume=True goes on from a checkpoint, and checkpoint is None"),
+        ({"path": ""}, r"checkpoint must be the path of a file .* got ''"),
         ({"path": "/"}, r"checkpoint must be the path of a file"),
         ({"path": "/no such directory/x"}, r"in a directory that exists"),
         ({"path": 5}, r"checkpoint"),
@@ -174,6 +177,44 @@ def test_a_file_that_is_no_checkpoint_is_not_replaced(path):
     with pytest.raises(ValueError, match="is a file that is no checkpoint, and would be replaced"):
         make(path=path).fit(arrays())
     assert Path(path).read_text() == "my thesis"
+
+
+@pytest.mark.parametrize("resume", [False, True])
+@pytest.mark.parametrize("refit", [False, True])
+def test_what_is_no_checkpoint_of_a_refit_is_not_replaced(resume, refit, path):
+    make(path=path, refit=False).fit(arrays())
+    Stopping.calls = 0
+    Path(path + ".refit").write_text("my thesis")
+    with pytest.raises(ValueError, match=r"would replace '.*\.refit', which is no checkpoint"):
+        make(path=path, resume=resume, refit=refit).fit(arrays())
+    assert Path(path + ".refit").read_text() == "my thesis"
+    Path(path + ".refit").unlink()
+    Path(path + ".refit").mkdir()
+    with pytest.raises(ValueError, match=r"would replace '.*\.refit', which is no checkpoint"):
+        make(path=path, resume=resume, refit=refit).fit(arrays())
+    assert Stopping.calls == 0
+
+
+def test_an_estimator_that_goes_on_from_a_checkpoint_is_refused():
+    search = make()
+    search.estimator.set_params(resume=True)
+    with pytest.raises(ValueError, match=r"resume=True of the estimator .* pass checkpoint and resume to the search"):
+        search.fit(arrays())
+
+
+def test_equal_splits_may_come_from_another_splitter(path):
+    splits = list(KFold(2).split(range(8)))
+    make(path=path, cv=iter(splits)).fit(arrays())
+    for cv in (iter(splits), splits, KFold(2), 2):
+        assert calls_of(make(path=path, cv=cv, resume=True), arrays()) == 0
+    with pytest.raises(ValueError, match="gives other splits than those that the checkpoint was written with"):
+        make(path=path, cv=iter(splits[::-1]), resume=True).fit(arrays())
+
+
+def test_a_pickle_is_not_read_where_skops_is_asked_for(path):
+    make(path=path, checkpoint_format="pickle", refit=False).fit(arrays())
+    with pytest.raises(ValueError, match="was written with checkpoint_format='pickle', and 'skops' is asked for"):
+        make(path=path, resume=True).fit(arrays())
 
 
 def test_a_damaged_checkpoint_is_never_believed(path):

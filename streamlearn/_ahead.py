@@ -30,10 +30,13 @@ class Ahead:
     after : int
         Number of calls that are made only when they are asked for, since a short run does not pay for threads; from then on
         calls that take a good part of all the time are made ahead. 0: all are.
+    most : float
+        Part of all the time above which they are not made ahead: there is too little besides that could be done meanwhile.
     """
 
-    def __init__(self, stage: str, after: int) -> None:
+    def __init__(self, stage: str, after: int, most: float = 1.0) -> None:
         self._stage = stage
+        self._most = most
         self._countdown = after
         self._always = not after
         self._spent = self._passed = 0.0
@@ -81,7 +84,7 @@ class Ahead:
             self._countdown = 2**62  # the interpreter is ending, and other threads with it: this one goes on alone
 
     def _pays(self) -> bool:
-        return self._always or self._spent >= _WORTH_IT * self._passed
+        return self._always or _WORTH_IT * self._passed <= self._spent <= self._most * self._passed
 
     def settle(self) -> None:
         """Wait until nothing is under way; its result stays to be fetched."""

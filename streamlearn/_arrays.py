@@ -14,7 +14,7 @@ import numpy as np
 
 from ._failures import RAISE, Failures, GuardOfOne
 from ._random import fresh_seed, mix, mix32, permute
-from ._reader import Reader, by_table, pass_key
+from ._reader import Reader, Runs, by_table, pass_key
 from ._rows import n_rows, row_bytes, slice_rows, take_rows
 from ._span import Span
 from ._state import check_state
@@ -273,11 +273,12 @@ class ArrayReader(Reader):
         new._rewind(seed)
         return new
 
-    def _find(
-        self, place: np.ndarray, who: np.ndarray, number: np.ndarray | None, present: np.ndarray, order: np.ndarray
-    ) -> Any:
+    def _find(self, runs: Runs, who: np.ndarray, order: np.ndarray) -> Any:
         """Return the rows in time, or, of several tables, the samples' places in time and ``(table, rows, start, stop)``."""
-        rows = self._shuffle(place, who, number, present)
+        place, number = runs.places_of_all(), None
+        if (runs.ends > self._sizes[runs.present]).any():
+            number, place = np.divmod(place, self._sizes[who])
+        rows = self._shuffle(place, who, number, runs.present)
         if self._spans:
             in_time, who_in_time = np.empty_like(rows), np.empty_like(who)
             in_time[order], who_in_time[order] = rows, who

@@ -15,17 +15,17 @@ from typing import Any
 
 import numpy as np
 
-from ._arrays import Reader, SampleStream, by_table, check_parts, pass_key
+from ._arrays import SampleStream, check_parts
 from ._interrupts import wait_for
 from ._prefetch import Prefetcher
 from ._random import generator, mix32
-from ._rows import concat_rows, is_frame, n_rows, row_bytes, slice_rows
+from ._reader import Reader, Runs, counted_from, pass_key
+from ._rows import concat_rows, is_frame, n_rows, row_bytes, slice_rows, take_rows
 from ._streamer import Streamer
 from ._windows import Layout, Window
 
 CACHE_BYTES = 2**28
-# A mux plans as many samples at once as have 8 MB: here at most 8192, since the windows that they lie in are held meanwhile.
-_LEAST_ROW_BYTES = 1024
+_BLOCKS_AHEAD = 4
 _READ_TOO_OFTEN = 4
 _FEW_READS = 32
 
@@ -188,19 +188,19 @@ class BlockReader(Reader):
     Windows are decoded when a sample of theirs is due, or before, in threads. One whose samples are all given is dropped at
     once; others are kept for as long as the cache has room, the longest unused one leaving first.
 
-    One thread may locate while another one gathers, which is worth it from the first block on: reading takes its time.
+    Threads hand the interpreter over to each other at every step, and reading is limited by memory as well: so locating has none
+    of its own, and gathering none where nothing else is done. Threads that prefetch know some blocks before what is due.
 
     Attributes
     ----------
-    blocks_alone : int
-        Number of blocks of samples that a mux asks for before it works ahead.
     blocks_needed : int
         Blocks of which a sample was due, once for each pass over their stream.
     blocks_read : int
         Blocks that were read: more, if blocks left the cache before they were given out.
     """
 
-    blocks_alone = 0
+    blocks_alone = 8
+    most_planned_ahead, most_read_ahead = 0.0, 0.9
 
     def __init__(self, streams: Sequence[Any], seed: int, sizes: np.ndarray | None = None) -> None:
         n = len(streams)
@@ -212,6 +212,7 @@ class BlockReader(Reader):
         self._cache_bytes = max((stream._cache_bytes for stream in streams), default=0)
         n_threads = max((stream._prefetch for stream in streams), default=0)
         self._prefetcher = Prefetcher(n_threads) if n_threads else None
+        self.n_ahead = _BLOCKS_AHEAD if n_threads else 1
         self._layouts: dict[int, Layout] = {}
         self._windows: dict[tuple[int, int, int], Window] = {}  # those that have more to give
         self._cached: OrderedDict[int, Window] = OrderedDict()
@@ -222,7 +223,7 @@ class BlockReader(Reader):
         self._lost: set[int] = set()  # streams that have failed
         self.blocks_needed = self.blocks_read = 0
         self._warned = False
-        self.row_bytes = max([_LEAST_ROW_BYTES, *{stream._source.row_bytes for stream in streams}])
+        self.row_bytes = max((stream._source.row_bytes for stream in streams), default=1)
 
     def close(self) -> None:
         """Forget what was read or is still to be read ahead."""
@@ -236,59 +237,48 @@ class BlockReader(Reader):
             self._lost.clear()
 
     def _find(
-        self, place: np.ndarray, who: np.ndarray, number: np.ndarray | None, present: np.ndarray, order: np.ndarray
+        self, runs: Runs, who: np.ndarray, order: np.ndarray
     ) -> tuple[np.ndarray, list[tuple[Window, np.ndarray, int, int]]]:
         """Return the samples' places in time and ``(window, places in it, start, stop)``."""
-        # small integers are sorted by radix, which is much faster
-        narrow = np.searchsorted(present, who).astype(np.int16) if len(present) < 2**15 else who
-        by = np.argsort(narrow, kind="stable")
-        edges = np.append(np.searchsorted(who[by], present), len(who)).tolist()
-        place = place[by]
-        rows, tables = np.empty(len(who), np.int64), np.empty(len(who), np.int64)
-        windows: list[Window] = []
-        for i, stream in enumerate(present.tolist()):
-            segment: Any = slice(edges[i], edges[i + 1])
-            number_of_stream = int(self._passes[stream])
-            if number is None:
-                self._find_in_pass(stream, number_of_stream, segment, place, rows, tables, windows)
-                continue
-            later = number[by[segment]]
-            for more in np.unique(later).tolist():
-                at = edges[i] + np.flatnonzero(later == more)
-                self._find_in_pass(stream, number_of_stream + more, at, place, rows, tables, windows)
-        if len(windows) < 2**15:
-            tables = tables.astype(np.int16)
-        rows, back, cuts = by_table(tables, len(windows), rows, order[by])
+        # all places of all streams on one line, so that runs are cut where windows end without a look at each stream
+        room = int(runs.ends.max()) + int(self._sizes[runs.present].max())
+        windows, begins, ends = self._due(runs, room)
+        at = runs.places + room * np.searchsorted(runs.present, runs.streams)
+        first, last = (np.searchsorted(begins, edge, side="right") - 1 for edge in (at, at + runs.lengths - 1))
+        n_pieces = last - first + 1
+        run, which = np.repeat(np.arange(len(at)), n_pieces), counted_from(first, n_pieces)
+        by_window = np.argsort(which, kind="stable")
+        run, which = run[by_window], which[by_window]
+        start = np.maximum(at[run], begins[which])
+        lengths = np.minimum((at + runs.lengths)[run], ends[which]) - start
+        before = np.cumsum(runs.lengths) - runs.lengths
+        due = order[counted_from(before[run] + start - at[run], lengths)]
+        back = np.empty_like(due)
+        back[due] = np.arange(len(due))
+        places = counted_from(start - begins[which], lengths)
+        cuts = np.append(0, np.cumsum(np.bincount(which, lengths, len(windows)))).astype(int).tolist()
         return back, [
-            (window, rows[start:stop], start, stop)
+            (window, places[start:stop], start, stop)
             for window, start, stop in zip(windows, cuts[:-1], cuts[1:], strict=True)
         ]
 
-    def _find_in_pass(
-        self,
-        stream: int,
-        number: int,
-        at: Any,
-        place: np.ndarray,
-        rows: np.ndarray,
-        tables: np.ndarray,
-        windows: list[Window],
-    ) -> None:
-        """Fill in, for the samples ``at``, their places within windows and the numbers of these, and append the windows."""
-        layout = self._layout(stream, number)
-        places = place[at]
-        first, last = np.searchsorted(layout.starts, [places.min(), places.max()], side="right").tolist()
-        if first == last:  # as nearly always
-            rows[at] = places - layout.starts[first - 1]
-            tables[at] = len(windows)
-            windows.append(self._pin(stream, layout, first - 1, len(places)))
-            return
-        window = np.searchsorted(layout.starts, places, side="right") - 1
-        rows[at] = places - layout.starts[window]
-        which, local, counts = np.unique(window, return_inverse=True, return_counts=True)
-        tables[at] = local + len(windows)
-        for w, count in zip(which.tolist(), counts.tolist(), strict=True):
-            windows.append(self._pin(stream, layout, w, count))
+    def _due(self, runs: Runs, room: int) -> tuple[list[Window], np.ndarray, np.ndarray]:
+        """Return the windows of which samples are due, and where each begins and ends, with so much room for each stream."""
+        windows: list[Window] = []
+        edges: list[tuple[int, int]] = []
+        of_streams = zip(runs.present.tolist(), runs.begins.tolist(), runs.ends.tolist(), strict=True)
+        for i, (stream, at, end) in enumerate(of_streams):
+            size, number = int(self._sizes[stream]), int(self._passes[stream])
+            while at < end:
+                later, place = divmod(at, size)
+                layout = self._layout(stream, number + later)
+                w = int(np.searchsorted(layout.starts, place, side="right")) - 1
+                begin, stop = (later * size + int(edge) for edge in layout.starts[w : w + 2])
+                edges.append((i * room + begin, i * room + stop))
+                windows.append(self._pin(stream, layout, w, min(stop, end) - at))
+                at = stop
+        begins, ends = np.array(edges).T
+        return windows, begins, ends
 
     def _layout(self, stream: int, number: int) -> Layout:
         layout = self._layouts.get(stream)
@@ -313,8 +303,8 @@ class BlockReader(Reader):
                     self._layouts.pop(stream, None)
             if self._prefetcher is not None:
                 self._submit(window)
-                # the next one is due soon, where the cursor goes on; read now, it is there in time
-                if 2 * window.given >= window.size and w + 2 < len(layout.starts):
+                # Streams that begin together end their windows together: what begins early is spread over the time between.
+                if w + 2 < len(layout.starts):
                     self._submit(self._window(stream, layout, w + 1))
         return window
 
@@ -371,8 +361,10 @@ class BlockReader(Reader):
 
     def gather_good(self, where: Any, guard: Any) -> tuple[dict[str, Any] | None, np.ndarray | None]:
         back, parts = where
-        read = []
-        for window, places, start, stop in parts:
+        read: list[Any] = [None] * len(parts)
+        # What is at hand comes first: the rest of a window that ends is copied, to make room before others are read.
+        for i in sorted(range(len(parts)), key=lambda i: parts[i][0].columns is None):
+            window, places, start, stop = parts[i]
             if guard is None:
                 columns = self._columns(window)
             else:
@@ -380,16 +372,16 @@ class BlockReader(Reader):
             if columns is None:
                 self._lose(window.stream)
             else:
-                read.append((columns, places if window.order is None else window.order[places], start, stop))
+                rows = places if window.order is None else window.order[places]
+                if window.n_pins == 1 and window.given == window.size and stop - start < window.size:
+                    columns, rows = {name: take_rows(columns[name], rows) for name in self._parts}, np.arange(len(rows))
+                read[i] = (columns, rows, start, stop)
+            self._unpin(window)
         kept = None
-        if len(read) < len(parts):
-            read, back, kept = _closed_up(read, back)
+        if None in read:
+            read, back, kept = _closed_up([part for part in read if part is not None], back)
         batch = {name: self.gather_column(name, read, back) for name in self._parts} if read else None
         with self._lock:
-            for window, *_ in parts:
-                window.n_pins -= 1
-                if not window.n_pins and window.given == window.size:
-                    self._drop(window)
             for window in list(self._cached.values()):
                 if self._n_bytes <= self._cache_bytes:
                     break
@@ -397,6 +389,12 @@ class BlockReader(Reader):
                     self._drop(window)
         self._warn_if_read_too_often()
         return batch, kept
+
+    def _unpin(self, window: Window) -> None:
+        with self._lock:
+            window.n_pins -= 1
+            if not window.n_pins and window.given == window.size:
+                self._drop(window)
 
     def _lose(self, stream: int) -> None:
         """Keep nothing that was read ahead of a stream of which no more is wanted, and read no more of it ahead."""

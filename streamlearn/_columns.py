@@ -10,6 +10,7 @@ import numpy as np
 
 from ._files import as_list, refuse_missing
 from ._optional import require
+from ._rows import empty_rows
 
 
 class Chosen:
@@ -130,7 +131,7 @@ class Columns(Chosen):
         if self.has_lists:
             columns = [_rows(table.column(name), name, self._leave_out) for name in self.features]
             return np.concatenate(columns, axis=1, dtype=self.dtype)
-        X = np.empty((len(table), len(self.features)), self.dtype)
+        X = empty_rows(len(table), len(self.features), self.dtype)
         for j, name in enumerate(self.features):
             X[:, j] = _numbers(table.column(name))
         return X

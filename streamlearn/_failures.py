@@ -20,7 +20,9 @@ ON_ERROR = ("raise", "skip", "retry")
 _LONGEST_DELAY = 60.0
 _FEW = 5
 _LONGEST_TEXT = 300
-_BEFORE_ALL = -2  # number of the block in which a stream failed that was set aside before the first one
+# From so many blocks on after the one in which a stream failed it is not planned: a mux plans that many ahead of what it reads.
+LAG = 5
+_BEFORE_ALL = -LAG  # number of the block in which a stream failed that was set aside before the first one
 
 
 class TooManyStreamErrors(RuntimeError):

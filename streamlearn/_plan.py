@@ -7,6 +7,7 @@ samples at once has a block of draws planned: the same slots and the same visits
 from __future__ import annotations
 
 import heapq
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -192,8 +193,12 @@ class Planner:
     def _plan_visits(self, slots: np.ndarray, order: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Plan visit by visit, in the order in which visits end, since one end decides what the next may take."""
         holder, left, planned = self.holder, self.left, self.planned
-        present, starts = np.unique(slots[order], return_index=True)
-        turns = dict(zip(present.tolist(), np.split(order, starts[1:]), strict=True))
+        ends_of = np.cumsum(np.bincount(slots)).tolist()
+        turns = {
+            slot: order[start:stop]
+            for slot, (start, stop) in enumerate(itertools.pairwise([0, *ends_of]))
+            if stop > start
+        }
         used = dict.fromkeys(turns, 0)
         runs: dict[int, tuple[list[int], list[int]]] = {slot: ([], []) for slot in turns}
         turn_over = self.policy.turn_over

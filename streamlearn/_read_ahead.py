@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 
 from ._ahead import Ahead
-from ._failures import Failures, Guard
+from ._failures import LAG, Failures, Guard
 from ._plan import Planner
 from ._streamer import close
 
 _BLOCK = 32768
-_BLOCKS_ALONE = 4
 _BLOCK_BYTES = 2**23
 
 
@@ -41,7 +40,7 @@ class Blocks:
     -----
     A block that could not be read, of a file that is damaged, say, is found out when it is gathered: its rows are left out,
     and what comes after it of its stream in this pass, of which some may have been planned already. From then on the stream
-    is not planned: from the second block on after that one, which is always planned after that one was gathered, so that
+    is not planned: from ``LAG`` blocks on after that one, which are always planned after that one was gathered, so that
     the samples are the same with and without threads.
     """
 
@@ -52,8 +51,10 @@ class Blocks:
         self._stop = threading.Event()
         self._begun = False
         self._n_located = self._n_gathered = 0
-        alone = getattr(reader, "blocks_alone", _BLOCKS_ALONE)
-        self._planning, self._reading = Ahead("plan", alone), Ahead("read", alone)
+        self._planning = Ahead("plan", reader.blocks_alone, reader.most_planned_ahead)
+        self._reading = Ahead("read", reader.blocks_alone, reader.most_read_ahead)
+        self._n_ahead = min(reader.n_ahead, LAG - 1)
+        self._located: deque[tuple[Any, np.ndarray]] = deque()  # blocks that are planned and not read
         self._planned_from: deque[tuple[dict[str, Any], Any]] = deque()  # what was before each block not used up
         self._forget()
 
@@ -63,6 +64,8 @@ class Blocks:
         self._who = np.empty(0, np.int32)
         self.at = 0
         self._planned_from.clear()
+        self._located.clear()
+        self._ended = False  # whether all is planned
 
     def take(self, n: int) -> tuple[dict[str, Any], np.ndarray] | None:
         """Return the next ``n`` samples, fewer at the end, and the positions of their streams; None: there are no more."""
@@ -108,10 +111,14 @@ class Blocks:
 
     def _read(self) -> tuple[dict[str, Any] | None, np.ndarray] | None:
         """Read the block that was planned."""
-        located = self._planning.next(self._locate)
-        if located is None:
+        while len(self._located) < self._n_ahead and not self._ended:
+            located = self._planning.next(self._locate)
+            self._ended = located is None
+            if located is not None:
+                self._located.append(located)
+        if not self._located:
             return None
-        where, who = located
+        where, who = self._located.popleft()
         guard = None
         if self.failures.rules.handles:
             guard = Guard(self.failures, self._stop, self._n_gathered)
@@ -122,7 +129,7 @@ class Blocks:
     def _locate(self) -> tuple[Any, np.ndarray] | None:
         """Plan a block, and return where its samples lie and the positions of their streams."""
         before = self._planner.snapshot()
-        if self.failures.rules.handles and (failed := self.failures.set_aside_in(self._n_located - 2)):
+        if self.failures.rules.handles and (failed := self.failures.set_aside_in(self._n_located - LAG)):
             self._planner.drop(failed)
         plan = self._planner.plan()
         if plan is None:
@@ -137,6 +144,7 @@ class Blocks:
         self._stop.set()
         self._reading.close()  # it waits for the other
         self._planning.close()
+        self._located.clear()
         close(self._reader)
         self._stop = threading.Event()
 

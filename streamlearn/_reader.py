@@ -17,6 +17,50 @@ from ._state import check_state, pack, unpack
 Moved = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
+class Runs:
+    """Samples that follow each other in their streams.
+
+    Parameters
+    ----------
+    streams, places, lengths : ndarrays of shape (n_runs,)
+        The stream, the place of the first sample, counted from the beginning of the pass under way, and the number of samples.
+    present : ndarray of shape (n_present,)
+        The streams, sorted.
+    begins, ends : ndarrays of shape (n_present,)
+        The places of each that are taken, all of them from the first to before the last; those of the size of the stream and
+        above are of later passes.
+    """
+
+    __slots__ = ("begins", "ends", "lengths", "places", "present", "streams")
+
+    def __init__(
+        self,
+        streams: np.ndarray,
+        places: np.ndarray,
+        lengths: np.ndarray,
+        present: np.ndarray,
+        begins: np.ndarray,
+        ends: np.ndarray,
+    ) -> None:
+        self.streams = streams
+        self.places = places
+        self.lengths = lengths
+        self.present = present
+        self.begins = begins
+        self.ends = ends
+
+    def places_of_all(self) -> np.ndarray:
+        """Return the place of each sample, run after run."""
+        return counted_from(self.places, self.lengths)
+
+
+def counted_from(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Return ``start, start + 1, ...`` for each run, as many as it is long."""
+    ends = np.cumsum(lengths)
+    n = int(ends[-1]) if len(ends) else 0
+    return np.arange(n) + np.repeat(starts - (ends - lengths), lengths)
+
+
 class Reader:
     """Reads blocks of samples from many streams, each with one cursor over an order shuffled for each of its passes.
 
@@ -35,9 +79,20 @@ class Reader:
     ----------
     moved : Moved
         Streams, and their places and passes before the last call of :meth:`locate`.
+    row_bytes : int
+        About how many bytes a sample has.
+    blocks_alone : int
+        Number of blocks of samples that a mux asks for before it works ahead in threads.
+    most_planned_ahead, most_read_ahead : float
+        The part of all the time that locating and gathering may take to be done ahead in threads.
+    n_ahead : int
+        Number of blocks of samples that a mux should locate before it has the first of them gathered.
     """
 
-    row_bytes = 1  # about how many bytes a sample has
+    row_bytes = 1
+    blocks_alone = 4
+    most_planned_ahead = most_read_ahead = 1.0
+    n_ahead = 1
     moved: Moved
     _VERSION = 1
 
@@ -127,18 +182,16 @@ class Reader:
         n_runs = np.diff(np.append(first, len(streams)))
         run_places[by_stream] = ends - lengths_by + np.repeat(places - (np.cumsum(counts) - counts), n_runs)
         who = np.repeat(streams.astype(np.int32), lengths)
-        place = np.arange(len(order)) + np.repeat(run_places - (np.cumsum(lengths) - lengths), lengths)
-        number: Any = None
         totals = places + counts
         wrapped = totals > sizes
+        runs = Runs(streams, run_places, lengths, present, places, totals)
         # what has no order of its own is given in time, and so is a pass before the next begins
         torn = (wrapped | ~self._shuffled[present]) & (n_runs > 1)
         if torn.any():
+            place = runs.places_of_all()
             _put_in_time(place, who, order, present[torn])
-        if wrapped.any():
-            size = self._sizes[who]
-            number, place = np.divmod(place, size)
-        where = self._find(place, who, number, present, order)
+            runs = Runs(who, place, np.ones(len(who), np.int64), present, places, totals)
+        where = self._find(runs, who, order)
         self.moved = (present, places, self._passes[present])
         self._passes[present] += totals // sizes
         self._places[present] = totals % sizes
@@ -146,19 +199,14 @@ class Reader:
         who_in_time[order] = who
         return where, who_in_time
 
-    def _find(
-        self, place: np.ndarray, who: np.ndarray, number: np.ndarray | None, present: np.ndarray, order: np.ndarray
-    ) -> Any:
+    def _find(self, runs: Runs, who: np.ndarray, order: np.ndarray) -> Any:
         """Return what :meth:`gather` takes.
 
         Parameters
         ----------
-        place, who : ndarrays of shape (n_samples,)
-            Place of each sample in a pass over its stream, and the stream.
-        number : ndarray of shape (n_samples,) or None
-            Which pass: that under way, or this many later. None: that under way for all.
-        present : ndarray of shape (n_present,)
-            The streams, sorted.
+        runs : Runs
+        who : ndarray of shape (n_samples,)
+            Stream of each sample, run after run.
         order : ndarray of shape (n_samples,)
             Place of each sample in time.
         """

@@ -20,7 +20,7 @@ from ._interrupts import wait_for
 from ._prefetch import Prefetcher
 from ._random import generator, mix32
 from ._reader import Reader, Runs, counted_from, pass_key
-from ._rows import concat_rows, is_frame, n_rows, row_bytes, slice_rows, take_rows
+from ._rows import concat_rows, is_frame, n_rows, row_bytes, slice_rows, take_into_rows
 from ._streamer import Streamer
 from ._windows import Layout, Window
 
@@ -374,7 +374,10 @@ class BlockReader(Reader):
             else:
                 rows = places if window.order is None else window.order[places]
                 if window.n_pins == 1 and window.given == window.size and stop - start < window.size:
-                    columns, rows = {name: take_rows(columns[name], rows) for name in self._parts}, np.arange(len(rows))
+                    columns, rows = (
+                        {name: take_into_rows(columns[name], rows) for name in self._parts},
+                        np.arange(len(rows)),
+                    )
                 read[i] = (columns, rows, start, stop)
             self._unpin(window)
         kept = None

@@ -66,6 +66,13 @@ def empty_rows(n: int, width: int, dtype: np.dtype) -> np.ndarray:
     return room[start : start + n * row].view(dtype).reshape(n, width)
 
 
+def take_into_rows(values: Any, index: np.ndarray) -> Any:
+    """Return the rows at ``index`` as :func:`take_rows` does, of plain numbers at an address as in :func:`empty_rows`."""
+    if not isinstance(values, np.ndarray) or values.ndim != 2 or values.dtype.hasobject:
+        return take_rows(values, index)
+    return values.take(index, axis=0, out=empty_rows(len(index), values.shape[1], values.dtype), mode="clip")
+
+
 def sum_of_squares(values: np.ndarray) -> float:
     """Return the sum of the squares of floats: the cheapest way to find out whether one of them is NaN or infinite."""
     if values.size <= _VALUES_AT_ONCE:

@@ -275,15 +275,15 @@ class ArrayReader(Reader):
 
     def _find(self, runs: Runs, who: np.ndarray, order: np.ndarray) -> Any:
         """Return the rows in time, or, of several tables, the samples' places in time and ``(table, rows, start, stop)``."""
-        place, number = runs.places_of_all(), None
+        number: Any = 0
         if (runs.ends > self._sizes[runs.present]).any():
-            number, place = np.divmod(place, self._sizes[who])
-        rows = self._shuffle(place, who, number, runs.present)
+            runs, number = runs.cut(self._sizes)
+        rows = self._shuffle(runs, number)
         if self._spans:
             in_time, who_in_time = np.empty_like(rows), np.empty_like(who)
             in_time[order], who_in_time[order] = rows, who
             return in_time, who_in_time
-        rows += self._starts[who]
+        rows += np.repeat(self._starts[runs.streams], runs.lengths)
         if len(self._tables) == 1:
             in_time = np.empty_like(rows)
             in_time[order] = rows if self._orders[0] is None else self._orders[0][rows]
@@ -296,21 +296,15 @@ class ArrayReader(Reader):
                 parts.append((self._tables[i].columns, part if lying is None else lying[part], start, stop))
         return back, parts
 
-    def _shuffle(
-        self, place: np.ndarray, who: np.ndarray, number: np.ndarray | None, present: np.ndarray
-    ) -> np.ndarray:
+    def _shuffle(self, runs: Runs, number: Any) -> np.ndarray:
         """Return the rows, within each stream, that stand at these places of the pass under way, or ``number`` later."""
-        shuffled = self._shuffled[present]
+        place, streams = runs.places_of_all(), runs.streams
+        shuffled = self._shuffled[streams]
         if not shuffled.any():
             return place
-        if number is None:
-            keys = mix32(self._keys ^ pass_key(self._passes)) if len(self._keys) <= len(who) else None
-            key = keys[who] if keys is not None else mix32(self._keys[who] ^ pass_key(self._passes[who]))
-        else:
-            key = mix32(self._keys[who] ^ pass_key(self._passes[who] + number))
-        sizes = self._sizes[present]
-        moved = permute(place, sizes[:1] if (sizes == sizes[0]).all() else self._sizes[who], key)
-        return moved if shuffled.all() else np.where(self._shuffled[who], moved, place)
+        key = mix32(self._keys[streams] ^ pass_key(self._passes[streams] + number))
+        moved = permute(place, self._sizes[streams], key, runs.lengths)
+        return moved if shuffled.all() else np.where(np.repeat(shuffled, runs.lengths), moved, place)
 
     def gather(self, where: Any) -> dict[str, Any]:
         if isinstance(where, np.ndarray):

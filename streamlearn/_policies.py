@@ -20,6 +20,14 @@ from ._visits import (
 )
 
 
+def _kept(value: Any) -> Any:
+    """Return a copy of a value that may change; arrays are as long as the pool, and copied only if they are changed later."""
+    if isinstance(value, np.ndarray):
+        value.flags.writeable = False
+        return value
+    return copy.copy(value)
+
+
 class Policy:
     """Base of the policies: slots that live and die.
 
@@ -104,7 +112,7 @@ class Policy:
 
     def snapshot(self) -> dict[str, Any]:
         """Return copies of all that changes, which :meth:`pack` makes a state of while the policy goes on."""
-        copies = {name: copy.copy(getattr(self, name)) for name in self._changing}
+        copies = {name: _kept(getattr(self, name)) for name in self._changing}
         copies["alive"] = list(self.alive)
         copies["rng"] = None if self.rng is None else self.rng.bit_generator.state
         return copies

@@ -88,41 +88,45 @@ def mix32(h: np.ndarray) -> np.ndarray:
     return h
 
 
-def permute(index: np.ndarray, size: np.ndarray, key: np.ndarray) -> np.ndarray:
+def permute(index: np.ndarray, size: np.ndarray, key: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
     """Return the element at each ``index`` of the permutation of ``range(size)`` that ``key`` names.
 
     Parameters
     ----------
     index : ndarray of shape (n,), integer
-        Positions, each below its size.
-    size : ndarray of shape (n,) or (1,), integer
-        Sizes, at most 2**32 - 2**16; one for all may be given.
-    key : ndarray of shape (n,), uint32
+        Positions, each below its size; run after run, where ``lengths`` are given.
+    size : ndarray of shape (n_runs,), integer
+        Sizes, at most 2**32 - 2**16.
+    key : ndarray of shape (n_runs,), uint32
         Names the permutation: equal keys and sizes give one permutation.
+    lengths : ndarray of shape (n_runs,), integer, optional
+        How many positions of one permutation follow each other. None (default): each has a size and a key of its own.
 
     Returns
     -------
     elements : ndarray of shape (n,), int64
     """
     key = key.astype(np.uint32, copy=False)
+    if lengths is None:
+        lengths = np.ones(len(index), np.int64)
     small = size <= _SORTED_SIZE
     if small.all():
-        return _permute_sorted(index, np.broadcast_to(size, index.shape), key)
+        return _permute_sorted(index, size, key, lengths)
     if not small.any():
-        return _permute_feistel(index, size, key)
+        return _permute_feistel(index, size, key, lengths)
     out = np.empty(len(index), np.int64)
-    large = ~small
-    out[small] = _permute_sorted(index[small], size[small], key[small])
-    out[large] = _permute_feistel(index[large], size[large], key[large])
+    for some, permuted in ((small, _permute_sorted), (~small, _permute_feistel)):
+        of_some = np.repeat(some, lengths)
+        out[of_some] = permuted(index[of_some], size[some], key[some], lengths[some])
     return out
 
 
-def _permute_sorted(index: np.ndarray, size: np.ndarray, key: np.ndarray) -> np.ndarray:
+def _permute_sorted(index: np.ndarray, size: np.ndarray, key: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """Sort hashes, one row of them for each permutation that is asked for."""
     name = key.astype(np.uint64) << np.uint64(32) | size.astype(np.uint64)
-    # Positions come in runs of one permutation: to compute a few twice costs less than to sort the names.
+    # To compute a few permutations twice costs less than to sort the names.
     begins = np.diff(name, prepend=~name[:1]) != 0
-    first, which = np.flatnonzero(begins), np.cumsum(begins) - 1
+    first, which = np.flatnonzero(begins), np.repeat(np.cumsum(begins) - 1, lengths)
     width = int(size.max(initial=1))
     columns = np.arange(width, dtype=np.uint64)
     hashes = mix_array(
@@ -134,12 +138,14 @@ def _permute_sorted(index: np.ndarray, size: np.ndarray, key: np.ndarray) -> np.
     return (ranked[which, index] & np.uint64(255)).astype(np.int64)
 
 
-def _permute_feistel(index: np.ndarray, size: np.ndarray, key: np.ndarray) -> np.ndarray:
+def _permute_feistel(index: np.ndarray, size: np.ndarray, key: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """Walk a Feistel network on a rectangle ``a x 2**k``, the smallest that holds ``size`` for a ``2**k`` near its root.
 
     Black and Rogaway, "Ciphers with arbitrary finite domains", 2002: alternating modular additions of a keyed hash, and
     cycle walking for the few values outside (less than one in the root of ``size``). 32-bit arithmetic, which vectorises.
     """
+    key = np.repeat(key, lengths)
+    size = size[:1] if (size == size[0]).all() else np.repeat(size, lengths)
     n = size.astype(np.uint32)
     k = (np.frexp(size.astype(np.float64))[1] // 2).astype(np.uint32)  # 2**k is the root, to a factor of two
     a = (n + (np.uint32(1) << k) - np.uint32(1)) >> k

@@ -49,6 +49,23 @@ class Runs:
         self.begins = begins
         self.ends = ends
 
+    def cut(self, sizes: np.ndarray) -> tuple[Runs, np.ndarray]:
+        """Cut runs where a pass ends, and return them with places within passes, and the number of the pass of each.
+
+        Parameters
+        ----------
+        sizes : ndarray
+            Of all streams.
+        """
+        of_runs = sizes[self.streams]
+        first, last = self.places // of_runs, (self.places + self.lengths - 1) // of_runs
+        n_pieces = last - first + 1
+        run, number = np.repeat(np.arange(len(first)), n_pieces), counted_from(first, n_pieces)
+        begins = number * of_runs[run]
+        starts = np.maximum(self.places[run], begins)
+        lengths = np.minimum((self.places + self.lengths)[run], begins + of_runs[run]) - starts
+        return Runs(self.streams[run], starts - begins, lengths, self.present, self.begins, self.ends), number
+
     def places_of_all(self) -> np.ndarray:
         """Return the place of each sample, run after run."""
         return counted_from(self.places, self.lengths)
@@ -188,9 +205,7 @@ class Reader:
         # what has no order of its own is given in time, and so is a pass before the next begins
         torn = (wrapped | ~self._shuffled[present]) & (n_runs > 1)
         if torn.any():
-            place = runs.places_of_all()
-            _put_in_time(place, who, order, present[torn])
-            runs = Runs(who, place, np.ones(len(who), np.int64), present, places, totals)
+            runs = _put_in_time(runs, order, torn)
         where = self._find(runs, who, order)
         self.moved = (present, places, self._passes[present])
         self._passes[present] += totals // sizes
@@ -280,13 +295,21 @@ def pass_key(number: np.ndarray) -> np.ndarray:
     return number.astype(np.uint32) * np.uint32(0x9E3779B1)
 
 
-def _put_in_time(place: np.ndarray, who: np.ndarray, order: np.ndarray, streams: np.ndarray) -> None:
-    """Give the places of these streams out in time instead of run after run.
+def _put_in_time(runs: Runs, order: np.ndarray, torn: np.ndarray) -> Runs:
+    """Give the places of some streams out in time instead of run after run: each of their samples becomes a run.
 
     It makes a difference only where a stream passes into its next pass within a block and has several runs there: nothing
     may come twice before all has come once.
     """
-    concerned = np.flatnonzero(np.isin(who, streams))
-    by_run = concerned[np.lexsort((place[concerned], who[concerned]))]
-    by_time = concerned[np.lexsort((order[concerned], who[concerned]))]
+    torn_runs = torn[np.searchsorted(runs.present, runs.streams)]
+    before, lengths = (np.cumsum(runs.lengths) - runs.lengths)[torn_runs], runs.lengths[torn_runs]
+    stream = np.repeat(runs.streams[torn_runs], lengths)
+    place = counted_from(runs.places[torn_runs], lengths)
+    by_run = np.lexsort((place, stream))
+    by_time = np.lexsort((order[counted_from(before, lengths)], stream))
     place[by_time] = place[by_run]
+    n_pieces = np.where(torn_runs, runs.lengths, 1)
+    of_torn = np.repeat(torn_runs, n_pieces)
+    places, lengths = np.repeat(runs.places, n_pieces), np.repeat(runs.lengths, n_pieces)
+    places[of_torn], lengths[of_torn] = place, 1
+    return Runs(np.repeat(runs.streams, n_pieces), places, lengths, runs.present, runs.begins, runs.ends)

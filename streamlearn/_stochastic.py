@@ -144,6 +144,8 @@ class _Restarting(_Stochastic):
             mean = seen[1] / seen[0]
             used = self._means[stream]
             if not abs(mean - used) <= 1e-3 * used:
+                if not self._means.flags.writeable:  # a snapshot holds it
+                    self._means = self._means.copy()
                 self._means[stream] = mean
                 self._changed()
         return False

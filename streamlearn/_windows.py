@@ -70,7 +70,8 @@ class Layout:
         self.number = number
         blocks = np.flatnonzero(rows)
         if shuffle and len(blocks) > 1:
-            blocks = blocks[permute(np.arange(len(blocks)), np.array([len(blocks)]), np.repeat(key, len(blocks)))]
+            n = np.array([len(blocks)])
+            blocks = blocks[permute(np.arange(len(blocks)), n, key, n)]
         ends = np.cumsum(rows[blocks])
         cuts = np.arange(len(blocks) + 1)
         if window > int(rows[blocks].min()):

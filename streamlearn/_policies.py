@@ -20,14 +20,6 @@ from ._visits import (
 )
 
 
-def _kept(value: Any) -> Any:
-    """Return a copy of a value that may change; arrays are as long as the pool, and copied only if they are changed later."""
-    if isinstance(value, np.ndarray):
-        value.flags.writeable = False
-        return value
-    return copy.copy(value)
-
-
 class Policy:
     """Base of the policies: slots that live and die.
 
@@ -57,6 +49,9 @@ class Policy:
     rates: np.ndarray
     rng: Any = None
     _changing: ClassVar[tuple[str, ...]] = ("alive", "stale")
+    _long: ClassVar[
+        tuple[str, ...]
+    ] = ()  # arrays as long as the pool, which are replaced much rarer than blocks are planned
 
     def __init__(self, n_slots: int) -> None:
         self.n_slots = n_slots
@@ -112,7 +107,12 @@ class Policy:
 
     def snapshot(self) -> dict[str, Any]:
         """Return copies of all that changes, which :meth:`pack` makes a state of while the policy goes on."""
-        copies = {name: _kept(getattr(self, name)) for name in self._changing}
+        copies = {}
+        for name in self._changing:
+            value = getattr(self, name)
+            if name in self._long:  # shared, not copied: whoever changes it later copies it
+                value.flags.writeable = False
+            copies[name] = value if name in self._long else copy.copy(value)
         copies["alive"] = list(self.alive)
         copies["rng"] = None if self.rng is None else self.rng.bit_generator.state
         return copies

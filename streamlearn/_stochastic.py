@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence, Set
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -85,6 +85,7 @@ class _Restarting(_Stochastic):
         "_observed",
         "_n_changes",
     )
+    _long: ClassVar[tuple[str, ...]] = ("_odds", "_means")
 
     def __init__(self, *args: Any, prune: bool) -> None:
         super().__init__(*args)
@@ -233,12 +234,13 @@ class SingleActive(_Restarting):
     """
 
     _changing = (*_Restarting._changing, "active", "_solved_for", "_design", "_capped")
+    _long = (*_Restarting._long, "_design")
 
     def __init__(self, *args: Any, prune: bool) -> None:
         super().__init__(*args, prune=prune)
         self.active: set[int] = set()
         self._solved_for = -1
-        self._design = self.weights
+        self._design = np.empty(0)
         self._capped: list[int] = []
         self.refresh()
 

@@ -25,6 +25,8 @@ from ._streamer import Streamer
 from ._windows import Layout, Window
 
 CACHE_BYTES = 2**28
+# A mux plans as many samples at once as have 8 MB: here at most 16384, since the windows that they lie in are held meanwhile.
+_LEAST_ROW_BYTES = 512
 _BLOCKS_AHEAD = 4
 _READ_TOO_OFTEN = 4
 _FEW_READS = 32
@@ -223,7 +225,7 @@ class BlockReader(Reader):
         self._lost: set[int] = set()  # streams that have failed
         self.blocks_needed = self.blocks_read = 0
         self._warned = False
-        self.row_bytes = max((stream._source.row_bytes for stream in streams), default=1)
+        self.row_bytes = max([_LEAST_ROW_BYTES, *{stream._source.row_bytes for stream in streams}])
 
     def close(self) -> None:
         """Forget what was read or is still to be read ahead."""

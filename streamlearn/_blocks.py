@@ -365,7 +365,8 @@ class BlockReader(Reader):
         back, parts = where
         read: list[Any] = [None] * len(parts)
         # What is at hand comes first: the rest of a window that ends is copied, to make room before others are read.
-        for i in sorted(range(len(parts)), key=lambda i: parts[i][0].columns is None):
+        missing = [window.columns is None for window, *_ in parts]
+        for i in sorted(range(len(parts)), key=missing.__getitem__):
             window, places, start, stop = parts[i]
             if guard is None:
                 columns = self._columns(window)
@@ -375,11 +376,10 @@ class BlockReader(Reader):
                 self._lose(window.stream)
             else:
                 rows = places if window.order is None else window.order[places]
-                if window.n_pins == 1 and window.given == window.size and stop - start < window.size:
-                    columns, rows = (
-                        {name: take_into_rows(columns[name], rows) for name in self._parts},
-                        np.arange(len(rows)),
-                    )
+                ends = window.n_pins == 1 and window.given == window.size > stop - start
+                if ends and any(missing):
+                    columns = {name: take_into_rows(values, rows) for name, values in columns.items()}
+                    rows = np.arange(stop - start)
                 read[i] = (columns, rows, start, stop)
             self._unpin(window)
         kept = None

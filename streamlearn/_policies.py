@@ -49,9 +49,8 @@ class Policy:
     rates: np.ndarray
     rng: Any = None
     _changing: ClassVar[tuple[str, ...]] = ("alive", "stale")
-    _long: ClassVar[
-        tuple[str, ...]
-    ] = ()  # arrays as long as the pool, which are replaced much rarer than blocks are planned
+    # Arrays as long as the pool, which change much less often than blocks are planned.
+    _long: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, n_slots: int) -> None:
         self.n_slots = n_slots

@@ -187,6 +187,8 @@ class Reader:
         who : ndarray of shape (n_samples,), int32
             Their streams, in time.
         """
+        if not lengths.all():  # a visit may begin at the very end of a block
+            streams, lengths = streams[lengths > 0], lengths[lengths > 0]
         by_stream = np.argsort(streams, kind="stable")
         lengths_by = lengths[by_stream]
         ends = np.cumsum(lengths_by)

@@ -27,7 +27,7 @@ def clock(monkeypatch):
     return clock
 
 
-def threads_of_calls(clock, seconds_inside, seconds_between, after, n_calls=12):
+def threads_of_calls(clock, seconds_inside, seconds_between, after, n_calls=12, **options):
     """Call a function that takes ``seconds_inside``, every so often, and return its results and in which threads it ran."""
     numbers, threads = itertools.count(), []
 
@@ -37,7 +37,7 @@ def threads_of_calls(clock, seconds_inside, seconds_between, after, n_calls=12):
             clock.now += seconds_inside
         return next(numbers)
 
-    ahead = Ahead("plan", after)
+    ahead = Ahead("plan", after, **options)
     results = []
     for _ in range(n_calls):
         results.append(ahead.next(function))
@@ -50,6 +50,15 @@ def test_work_that_takes_most_of_the_time_is_done_ahead_from_some_call_on(clock)
     results, ahead = threads_of_calls(clock, seconds_inside=2.0, seconds_between=1.0, after=3)
     assert results == list(range(12))
     assert ahead == [False] * 4 + [True] * 8
+
+
+@pytest.mark.parametrize(("seconds_between", "goes_ahead"), [(0.1, False), (1.0, True)])
+def test_work_that_takes_nearly_all_of_the_time_stays_with_the_caller_where_that_is_asked_for(
+    clock, seconds_between, goes_ahead
+):
+    results, ahead = threads_of_calls(clock, 2.0, seconds_between, after=3, most=0.9)
+    assert results == list(range(12))
+    assert any(ahead) == goes_ahead
 
 
 def test_work_that_takes_little_of_the_time_stays_with_the_caller(clock):

@@ -3,6 +3,7 @@
 import threading
 import time
 import warnings
+import weakref
 
 import numpy as np
 import pytest
@@ -177,3 +178,21 @@ def test_estimator():
     np.testing.assert_array_equal(predicted[1], model.predict(pool[1]._column("X")))
     truth = np.concatenate([stream._column("y") for stream in pool])
     assert model.score(pool) == np.mean(np.concatenate(list(predicted)) == truth)
+
+
+def test_the_rest_of_blocks_that_end_makes_room_before_others_are_read():
+    """Streams that begin together end their blocks together; that must not hold twice the blocks that are active."""
+    blocks, most = [], []
+
+    class Large(Memory):
+        def read(self, block):
+            most.append(sum(other() is not None for other in blocks))
+            columns = super().read(block)
+            blocks.append(weakref.ref(columns["X"]))
+            return columns
+
+    n_rows = 8192
+    sources = [Large(f"s{i}", [n_rows] * 3, 3 * n_rows * i) for i in range(8)]
+    drained(StreamPool([BlockStream(source) for source in sources]), lam=None, n_active=4)
+    assert len(most) == 24
+    assert max(most) <= 4

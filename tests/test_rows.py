@@ -8,7 +8,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from streamlearn._rows import concat_rows, is_frame, is_series, n_rows, row_bytes, slice_rows, take_rows
+from streamlearn._rows import (
+    concat_rows,
+    empty_rows,
+    is_frame,
+    is_series,
+    n_rows,
+    row_bytes,
+    slice_rows,
+    take_into_rows,
+    take_rows,
+)
 
 KINDS = {
     "array": lambda ids: np.stack([ids, 2 * ids], axis=1),
@@ -124,3 +134,23 @@ def test_row_bytes_of_arrays(values, expected):
 def test_row_bytes_of_any_kind_is_positive(kind):
     assert row_bytes(KINDS[kind](np.arange(3))) > 0
     assert row_bytes(KINDS[kind](np.arange(0))) >= 0
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int8])
+@pytest.mark.parametrize("width", [1, 3, 20])
+def test_new_rows_begin_at_a_multiple_of_their_size(width, dtype):
+    kept = [empty_rows(n, width, np.dtype(dtype)) for n in (1, 7, 1000)]
+    for n, rows in zip((1, 7, 1000), kept, strict=True):
+        assert rows.shape == (n, width)
+        assert rows.dtype == dtype
+        assert rows.flags.c_contiguous
+        assert rows.flags.writeable
+        assert rows.__array_interface__["data"][0] % max(width * rows.itemsize, 1) == 0
+
+
+@every_kind
+def test_taken_into_rows_they_are_the_same(kind):
+    values, index = KINDS[kind](np.arange(50)), np.array([3, 3, 0, 49])
+    taken = take_into_rows(values, index)
+    assert type(taken) is type(take_rows(values, index))
+    assert numbers(taken) == index.tolist()

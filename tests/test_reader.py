@@ -1,0 +1,140 @@
+"""Where samples lie that a plan asks for, against cursors that are moved one sample at a time."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streamlearn._arrays import ArrayStream, Table
+from streamlearn._blocks import BlockSource, BlockStream
+from streamlearn._reader import Reader, Runs, counted_from
+
+N_BLOCKS = 3
+
+
+class Told(Reader):
+    """Tells of each sample in time its stream, pass and place."""
+
+    def _find(self, runs, who, order):
+        cut, number = runs.cut(self._sizes)
+        assert (cut.lengths >= 0).all()
+        told = np.empty((len(order), 3), np.int64)
+        number = self._passes[cut.streams] + number
+        told[order] = np.column_stack([who, np.repeat(number, cut.lengths), counted_from(cut.places, cut.lengths)])
+        return told.tolist()
+
+
+class Cursors:
+    """The same, sample by sample."""
+
+    def __init__(self, sizes, shuffled):
+        self._sizes = sizes
+        self._shuffled = shuffled
+        self._at = [0] * len(sizes)
+
+    def locate(self, order, streams, lengths):
+        runs = defaultdict(list)  # of each stream, times run after run
+        start = 0
+        for stream, length in zip(streams.tolist(), lengths.tolist(), strict=True):
+            if length:
+                runs[stream].append(order[start : start + length].tolist())
+            start += length
+        told = {}
+        for stream, times in runs.items():
+            size, at = self._sizes[stream], self._at[stream]
+            times = [time for run in times for time in run]
+            if not self._shuffled[stream] or at % size + len(times) > size:
+                times = sorted(times)
+            for i, time in enumerate(times):
+                told[time] = [stream, *divmod(at + i, size)]
+            self._at[stream] += len(times)
+        return [told[time] for time in sorted(told)]
+
+
+@st.composite
+def readings(draw):
+    """Sizes of streams, which of them are shuffled, and plans: some runs are empty, some longer than their stream."""
+    sizes = draw(st.lists(st.integers(1, 9), min_size=1, max_size=5))
+    shuffled = draw(st.lists(st.booleans(), min_size=len(sizes), max_size=len(sizes)))
+    plans = []
+    for _ in range(N_BLOCKS):
+        runs = draw(st.lists(st.tuples(st.integers(0, len(sizes) - 1), st.integers(0, 12)), min_size=1, max_size=8))
+        runs.append((draw(st.integers(0, len(sizes) - 1)), 1))
+        n = sum(length for _, length in runs)
+        lengths = np.array([length for _, length in runs])
+        parts = np.split(np.array(draw(st.permutations(range(n))), np.int64), np.cumsum(lengths)[:-1])
+        order = np.concatenate([np.sort(part) for part in parts])  # the draws of a visit follow each other
+        plans.append((order, np.array([stream for stream, _ in runs]), lengths))
+    return sizes, shuffled, plans
+
+
+@settings(max_examples=200, deadline=None)
+@given(readings())
+def test_samples_are_located_as_by_cursors_that_are_moved_one_by_one(reading):
+    sizes, shuffled, plans = reading
+    reader, cursors = Told(np.array(sizes), np.array(shuffled), 0), Cursors(sizes, shuffled)
+    for order, streams, lengths in plans:
+        where, who = reader.locate(order, streams, lengths)
+        expected = cursors.locate(order, streams, lengths)
+        assert where == expected
+        assert who.tolist() == [stream for stream, _, _ in expected]
+
+
+class Numbered(BlockSource):
+    """Blocks of rows that are numbered from ``first`` on."""
+
+    parts = ("X",)
+
+    def __init__(self, first, rows):
+        self.name = str(first)
+        self._first = first
+        self._rows = np.array(rows)
+
+    def rows(self):
+        return self._rows
+
+    def read(self, block):
+        start = self._first + int(self._rows[:block].sum())
+        return {"X": np.arange(start, start + self._rows[block], dtype=float)[:, None]}
+
+
+@pytest.mark.parametrize("prefetch", [0, 2])
+@settings(max_examples=100, deadline=None)
+@given(reading=readings(), cut=st.integers(1, 4), window=st.integers(1, 8))
+def test_blocks_in_order_give_the_rows_of_an_array(reading, cut, window, prefetch):
+    sizes, _, plans = reading
+    table = Table({"X": np.arange(sum(sizes), dtype=float)[:, None]})
+    firsts = np.cumsum([0, *sizes[:-1]]).tolist()
+    arrays = [ArrayStream(table, first, first + size, shuffle=False) for first, size in zip(firsts, sizes, strict=True)]
+    blocks = [
+        BlockStream(
+            Numbered(first, [cut] * (size // cut) + [size % cut]), window=window, shuffle=False, prefetch=prefetch
+        )
+        for first, size in zip(firsts, sizes, strict=True)
+    ]
+    whole, by_block = ArrayStream._joint_reader(arrays, 0), BlockStream._joint_reader(blocks, 0)
+    located = [(whole.locate(*plan), by_block.locate(*plan)) for plan in plans]
+    for (rows, who), (places, also_who) in located:
+        assert (who == also_who).all()
+        assert (whole.gather(rows)["X"] == by_block.gather(places)["X"]).all()
+    by_block.close()
+
+
+def test_runs_are_cut_where_passes_end():
+    runs = Runs(
+        np.array([1, 0]), np.array([3, 2]), np.array([9, 3]), np.array([0, 1]), np.array([2, 3]), np.array([5, 12])
+    )
+    cut, number = runs.cut(np.array([10, 5]))
+    assert cut.streams.tolist() == [1, 1, 1, 0]
+    assert cut.places.tolist() == [3, 0, 0, 2]
+    assert cut.lengths.tolist() == [2, 5, 2, 3]
+    assert number.tolist() == [0, 1, 2, 0]
+
+
+def test_counting_from_the_beginning_of_each_run():
+    assert counted_from(np.array([5, 0, 7]), np.array([2, 0, 3])).tolist() == [5, 6, 7, 8, 9]
+    assert counted_from(np.array([], int), np.array([], int)).tolist() == []

@@ -42,6 +42,19 @@ def round_robin(generators: list[Iterator], n_batches: int) -> Any:
     return run
 
 
+def in_random_order(generators: list[Iterator], n_batches: int) -> Any:
+    """The same as round-robin, but for the order."""
+    drawn = np.random.default_rng(0).integers(0, len(generators), (n_batches, BATCH // ITEM)).tolist()
+
+    def run() -> None:
+        for turns in drawn:
+            items = [next(generators[i]) for i in turns]
+            np.concatenate([item["X"] for item in items])
+            np.concatenate([item["y"] for item in items])
+
+    return run
+
+
 def mixed(streams: list[Streamer], n_batches: int) -> Any:
     from streamlearn._training import Batches
 
@@ -82,6 +95,14 @@ def rows(quick: bool) -> Iterator[Row]:
         shared = {"n_ours": n_batches * BATCH, "work": work}
         row = compare(f"generators / round-robin: {function.__name__}", ours, plain, bar=bar, **shared)
         yield row
+        yield compare(
+            f"in random order / round-robin: {function.__name__}",
+            in_random_order([function(*pair) for pair in arrays], n_batches),
+            plain,
+            bar="(limit)",
+            n_ours=n_batches * BATCH,
+            work="The same generators in a bare loop, resumed in a random order: what a random order alone costs.",
+        )
         peer = compare(
             f"pescador / round-robin: {function.__name__}",
             pescador_mixed(function, arrays, n_batches // 10),

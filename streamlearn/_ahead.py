@@ -12,7 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from ._interrupts import wait_for
+from ._interrupts import refuse_forked, wait_for
 
 _executors: dict[str, ThreadPoolExecutor] = {}
 # A thread that works ahead disturbs the learner, whose every call hands the interpreter over: at a tenth of the time it costs
@@ -55,10 +55,7 @@ class Ahead:
             self._passed = self._passed / 2 + ended - self._ended
             self._ended = ended
         else:
-            if self._pid != os.getpid():
-                raise RuntimeError(
-                    "this process was forked while a mux was working ahead: start a new pass in the child process."
-                )
+            refuse_forked(self._pid)
             try:
                 wait_for(self._future)
                 result = self._future.result()

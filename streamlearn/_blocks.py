@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from ._arrays import SampleStream, check_parts
-from ._interrupts import wait_for
 from ._prefetch import Prefetcher
 from ._random import generator, mix32
 from ._reader import Reader, Runs, counted_from, pass_key
@@ -28,6 +27,7 @@ CACHE_BYTES = 2**28
 # A mux plans as many samples at once as have 8 MB: here at most 16384, since the windows that they lie in are held meanwhile.
 _LEAST_ROW_BYTES = 512
 _BLOCKS_AHEAD = 4
+_SOON = 8192  # samples
 _READ_TOO_OFTEN = 4
 _FEW_READS = 32
 
@@ -203,6 +203,7 @@ class BlockReader(Reader):
 
     blocks_alone = 8
     most_planned_ahead, most_read_ahead = 0.0, 0.9
+    many_visits = 16
 
     def __init__(self, streams: Sequence[Any], seed: int, sizes: np.ndarray | None = None) -> None:
         n = len(streams)
@@ -219,6 +220,7 @@ class BlockReader(Reader):
         self._windows: dict[tuple[int, int, int], Window] = {}  # those that have more to give
         self._cached: OrderedDict[int, Window] = OrderedDict()
         self._n_bytes = 0
+        self._n_pinned = 0  # about how many bytes those have that were located and not gathered yet
         self._lock = threading.Lock()
         self._shared: dict[int, set[Hashable]] = {}  # per pass, blocks that several streams read
         self._first: tuple[dict[str, Any], str] | None = None  # the first block's kinds of rows, and where it lies
@@ -235,7 +237,7 @@ class BlockReader(Reader):
             self._windows.clear()
             self._cached.clear()
             self._layouts.clear()
-            self._n_bytes = 0
+            self._n_bytes = self._n_pinned = 0
             self._lost.clear()
 
     def _find(
@@ -297,18 +299,35 @@ class BlockReader(Reader):
             window = self._window(stream, layout, w)
             if not window.given:
                 self._count(window, layout.number)
+            self._n_pinned += 0 if window.n_pins else _bytes_of(window)
             window.n_pins += 1
             window.given += count
             if window.given == window.size:
                 del self._windows[stream, layout.number, w]
                 if layout.starts[-1] == layout.starts[w + 1]:
                     self._layouts.pop(stream, None)
-            if self._prefetcher is not None:
+            self._submit(window)
+        return window
+
+    def expect(self, streams: Sequence[int], left: Sequence[int]) -> None:
+        if self._prefetcher is None:
+            return
+        with self._lock:
+            for stream, n in zip(streams, left, strict=True):
+                if stream < 0 or n <= 0:
+                    continue
+                place = int(self._places[stream])
+                layout = self._layout(stream, int(self._passes[stream]))
+                w = int(np.searchsorted(layout.starts, place, side="right")) - 1
+                window = self._window(stream, layout, w)
                 self._submit(window)
                 # Streams that begin together end their windows together: what begins early is spread over the time between.
-                if w + 2 < len(layout.starts):
+                rest = int(layout.starts[w + 1]) - place
+                if rest < n and rest <= max(window.size // 2, _SOON) and w + 2 < len(layout.starts):
                     self._submit(self._window(stream, layout, w + 1))
-        return window
+
+    def has_room(self) -> bool:
+        return self._n_pinned <= self._cache_bytes
 
     def _window(self, stream: int, layout: Layout, w: int) -> Window:
         name = (stream, layout.number, w)
@@ -325,8 +344,10 @@ class BlockReader(Reader):
         return window
 
     def _submit(self, window: Window) -> None:
-        if window.columns is None and window.future is None and window.stream not in self._lost:
-            window.future = self._prefetcher.submit(lambda: self._read(window))  # type: ignore[union-attr]
+        if self._prefetcher is None or window.stream in self._lost:
+            return
+        if window.columns is None and window.future is None:
+            window.future = self._prefetcher.submit(lambda: self._read(window))
 
     def _count(self, window: Window, number: int) -> None:
         for block in window.blocks:
@@ -354,6 +375,8 @@ class BlockReader(Reader):
             blocks.append(columns)
         with self._lock:
             self.blocks_read += len(blocks)
+        if window.key is not None:  # kept with the rows: computing each place anew costs several times as much
+            window.order = generator(window.key).permutation(window.size)
         return {name: concat_rows([block[name] for block in blocks]) for name in self._parts}
 
     def gather(self, where: Any) -> dict[str, Any]:
@@ -398,6 +421,7 @@ class BlockReader(Reader):
     def _unpin(self, window: Window) -> None:
         with self._lock:
             window.n_pins -= 1
+            self._n_pinned -= 0 if window.n_pins else _bytes_of(window)
             if not window.n_pins and window.given == window.size:
                 self._drop(window)
 
@@ -416,7 +440,7 @@ class BlockReader(Reader):
         if columns is None:
             try:
                 if (future := window.future) is not None:
-                    wait_for(future)
+                    self._prefetcher.wait_for(future)  # type: ignore[union-attr]
                 columns = self._read(window) if future is None else future.result()
                 # what lies there may have changed since the pool was made
                 self._first = window.first if self._first is None else self._first
@@ -427,8 +451,6 @@ class BlockReader(Reader):
         with self._lock:
             if window.columns is None:
                 window.columns, window.future = columns, None
-                if window.key is not None:  # kept with the rows: computing each place anew costs several times as much
-                    window.order = generator(window.key).permutation(window.size)
                 window.n_bytes = sum(map(_size, columns.values())) + 8 * window.size
                 self._n_bytes += window.n_bytes
                 self._cached[id(window)] = window
@@ -460,6 +482,11 @@ class BlockReader(Reader):
             UserWarning,
             stacklevel=2,
         )
+
+
+def _bytes_of(window: Window) -> int:
+    """About how many bytes a window has, also before it is read."""
+    return window.size * window.source.row_bytes
 
 
 def _closed_up(read: list[Any], back: np.ndarray) -> tuple[list[Any], np.ndarray, np.ndarray]:

@@ -1,7 +1,8 @@
-"""Interrupts (Ctrl-C), which may come between any two instructions of training."""
+"""Interrupts (Ctrl-C), which may come between any two instructions of training, and forks."""
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -36,6 +37,14 @@ def wait_for(future: Future) -> None:
     while not future.done():
         with suppress(TimeoutError, CancelledError):
             future.exception(_LONGEST_WAIT)
+
+
+def refuse_forked(pid: int) -> None:
+    """Refuse to wait for threads of the process ``pid`` in a child of it, which has none of them."""
+    if pid != os.getpid():
+        raise RuntimeError(
+            "this process was forked while a mux was working ahead: start a new pass in the child process."
+        )
 
 
 @contextmanager

@@ -70,7 +70,7 @@ class MuxIterator:
         self._stop = threading.Event()
         self._reader = reader
         n_slots = policy.n_slots
-        planner = self._planner = Planner(policy, 0 if reader is None else largest_block(reader))
+        planner = self._planner = Planner(policy, 0 if reader is None else largest_block(reader, policy.lam))
         self._holder, self._left, self._planned = planner.holder, planner.left, planner.planned
         self._iterators: list[Iterator | None] = [None] * n_slots
         self._nexts: list[Callable[[], Any]] = [_nothing] * n_slots

@@ -31,6 +31,8 @@ class Policy:
         Weights of the streams, by which slots are drawn; of policies that draw by weight.
     rng : Generator
         Source of all draws.
+    lam : float or None
+        Mean length of a visit; None: as long as its stream, or not known.
     assigns : bool
         True when slots and lengths of visits are drawn without regard to streams, so that a block of visits can be laid out
         first (``lengths``) and be given streams afterwards (``assign``).
@@ -48,6 +50,7 @@ class Policy:
     by_weight = False
     rates: np.ndarray
     rng: Any = None
+    lam: float | None = None
     _changing: ClassVar[tuple[str, ...]] = ("alive", "stale")
     # Arrays as long as the pool, which change much less often than blocks are planned.
     _long: ClassVar[tuple[str, ...]] = ()

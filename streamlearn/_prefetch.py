@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
+
+from ._interrupts import refuse_forked, wait_for
 
 
 class Prefetcher:
@@ -30,6 +33,7 @@ class Prefetcher:
 
     def __init__(self, n_threads: int) -> None:
         self._n_threads = n_threads
+        self._pid = os.getpid()
         self._waiting: deque[tuple[Future, Callable[[], Any]]] = deque()
         self._n_running = 0
         self._threads: set[threading.Thread] = set()
@@ -37,6 +41,9 @@ class Prefetcher:
 
     def submit(self, function: Callable[[], Any]) -> Future:
         """Return the future of a call."""
+        if not self._waiting and not self._n_running:
+            self._pid = os.getpid()
+        refuse_forked(self._pid)
         future: Future = Future()
         with self._lock:
             self._waiting.append((future, function))
@@ -47,6 +54,11 @@ class Prefetcher:
             self._threads.add(thread)
             thread.start()
         return future
+
+    def wait_for(self, future: Future) -> None:
+        """Wait until a call has ended, in a way that can be interrupted."""
+        refuse_forked(self._pid)
+        wait_for(future)
 
     def close(self) -> None:
         """Forget what has not begun, and wait for what is under way, so that nothing runs on."""

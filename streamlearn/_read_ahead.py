@@ -14,12 +14,14 @@ from ._plan import Planner
 from ._streamer import close
 
 _BLOCK = 32768
+_FEW = 8192
 _BLOCK_BYTES = 2**23
 
 
-def largest_block(reader: Any) -> int:
-    """Return the most samples of a block, so that it is not large in bytes."""
-    return max(min(_BLOCK, _BLOCK_BYTES // max(reader.row_bytes, 1)), 64)
+def largest_block(reader: Any, lam: float | None) -> int:
+    """Return the most samples of a block, so that neither it nor what visits of ``lam`` samples read for it is large in bytes."""
+    n = max(min(_BLOCK, _BLOCK_BYTES // max(reader.row_bytes, 1)), 64)
+    return n if lam is None or reader.many_visits is None else min(n, max(_FEW, int(reader.many_visits * lam)))
 
 
 class Blocks:
@@ -111,7 +113,9 @@ class Blocks:
 
     def _read(self) -> tuple[dict[str, Any] | None, np.ndarray] | None:
         """Read the block that was planned."""
-        while len(self._located) < self._n_ahead and not self._ended:
+        while not self._ended and (
+            not self._located or (len(self._located) < self._n_ahead and self._reader.has_room())
+        ):
             located = self._planning.next(self._locate)
             self._ended = located is None
             if located is not None:
@@ -135,6 +139,7 @@ class Blocks:
         if plan is None:
             return None
         located = self._reader.locate(*plan)
+        self._reader.expect(self._planner.holder, self._planner.left)
         self._planned_from.append((before, self._reader.moved))
         self._n_located += 1
         return located

@@ -103,13 +103,16 @@ class Reader:
     most_planned_ahead, most_read_ahead : float
         The part of all the time that locating and gathering may take to be done ahead in threads.
     n_ahead : int
-        Number of blocks of samples that a mux should locate before it has the first of them gathered.
+        Number of blocks of samples that a mux should locate before it has the first of them gathered, while there is room.
+    many_visits : int or None
+        Number of visits of which larger blocks of samples should not be; None: it does not matter.
     """
 
     row_bytes = 1
     blocks_alone = 4
     most_planned_ahead = most_read_ahead = 1.0
     n_ahead = 1
+    many_visits: int | None = None
     moved: Moved
     _VERSION = 1
 
@@ -215,6 +218,13 @@ class Reader:
         who_in_time = np.empty_like(who)
         who_in_time[order] = who
         return where, who_in_time
+
+    def expect(self, streams: Sequence[int], left: Sequence[int]) -> None:
+        """Note of which streams (-1: of none), after what was located last, so many samples more are wanted."""
+
+    def has_room(self) -> bool:
+        """Whether what was located and not gathered leaves room for more of it."""
+        return True
 
     def _find(self, runs: Runs, who: np.ndarray, order: np.ndarray) -> Any:
         """Return what :meth:`gather` takes.

@@ -60,7 +60,9 @@ def empty_rows(n: int, width: int, dtype: np.dtype) -> np.ndarray:
 
     Rows of several such arrays lie at multiples of one distance: they are taken together (``Span``) as fast as from one array.
     """
-    row = max(width * dtype.itemsize, 1)
+    row = width * dtype.itemsize
+    if not row:
+        return np.empty((n, width), dtype)
     room = np.empty((n + 1) * row, np.uint8)
     start = -room.__array_interface__["data"][0] % row
     return room[start : start + n * row].view(dtype).reshape(n, width)
@@ -68,7 +70,7 @@ def empty_rows(n: int, width: int, dtype: np.dtype) -> np.ndarray:
 
 def take_into_rows(values: Any, index: np.ndarray) -> Any:
     """Return the rows at ``index`` as :func:`take_rows` does, of plain numbers at an address as in :func:`empty_rows`."""
-    if not isinstance(values, np.ndarray) or values.ndim != 2 or values.dtype.hasobject:
+    if type(values) is not np.ndarray or values.ndim != 2 or values.dtype.hasobject:
         return take_rows(values, index)
     return values.take(index, axis=0, out=empty_rows(len(index), values.shape[1], values.dtype), mode="clip")
 

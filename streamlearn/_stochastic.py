@@ -35,6 +35,7 @@ class _Stochastic(Policy):
         super().__init__(n_slots)
         self.rng = rng
         self.length = length
+        self.lam = length.lam
         self.sizes = sizes
         # A stream that is known to be empty can never yield.
         self.weights = np.where(sizes == 0, 0.0, weights)
@@ -117,6 +118,7 @@ class _Restarting(_Stochastic):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         super().load_state_dict(state)
+        self.weights = self.rates.copy()  # others may have been pruned since
         self.weights[list(self.pruned)] = 0.0
         self._cumulative = np.cumsum(self._odds)
 

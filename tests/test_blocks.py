@@ -1,5 +1,7 @@
 """Block streams, on a source in memory that counts and can fail."""
 
+import os
+import signal
 import threading
 import time
 import warnings
@@ -180,19 +182,88 @@ def test_estimator():
     assert model.score(pool) == np.mean(np.concatenate(list(predicted)) == truth)
 
 
-def test_the_rest_of_blocks_that_end_makes_room_before_others_are_read():
+class Alive(Memory):
+    """Counts reads, and the most blocks that were alive when one was read."""
+
+    blocks: list = []
+    most: list = []
+
+    def read(self, block):
+        self.most.append(sum(other() is not None for other in self.blocks))
+        columns = super().read(block)
+        self.blocks.append(weakref.ref(columns["X"]))
+        return columns
+
+
+@pytest.fixture
+def alive(monkeypatch):
+    monkeypatch.setattr(Alive, "blocks", [])
+    monkeypatch.setattr(Alive, "most", [])
+
+    def make(n_streams, sizes, **options):
+        sources = [Alive(f"s{i}", sizes, sum(sizes) * i) for i in range(n_streams)]
+        return StreamPool([BlockStream(source, **options) for source in sources])
+
+    return make
+
+
+def test_the_rest_of_blocks_that_end_makes_room_before_others_are_read(alive):
     """Streams that begin together end their blocks together; that must not hold twice the blocks that are active."""
-    blocks, most = [], []
+    drained(alive(8, [8192] * 3), lam=None, n_active=4)
+    assert len(Alive.most) == 24
+    assert max(Alive.most) <= 4
 
-    class Large(Memory):
+
+@pytest.mark.parametrize("prefetch", [1, 2])
+def test_prefetch_holds_the_next_block_of_each_active_stream_and_those_of_the_next_samples(alive, prefetch):
+    drained(alive(24, [8192] * 3, prefetch=prefetch), lam=None, n_active=4)
+    assert len(Alive.most) == 72
+    assert max(Alive.most) <= 4 + 4 + 65_536 // 8192
+
+
+@pytest.mark.parametrize("prefetch", [0, 1, 2])
+def test_prefetch_reads_nothing_that_visits_do_not_need(alive, prefetch):
+    """Each visit takes a few samples of the first block of a stream, which does not come again."""
+    X, _, _ = drained(alive(100, [900] * 6, prefetch=prefetch), mode="once", lam=20, n_active=4)
+    assert len(X) > 100
+    assert len(Alive.most) == 100
+
+
+@pytest.mark.parametrize("prefetch", [1, 2])
+def test_what_is_prefetched_for_short_visits_leaves_with_them(alive, prefetch):
+    pool = alive(100, [900] * 6, prefetch=prefetch, cache_bytes=0)
+    drained(pool, mode="single_active", lam=600, n_active=4, limit=200_000)
+    # a block of samples has 14 visits, of which some go on into a second block of their stream
+    assert max(Alive.most) <= 40
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_child_that_was_forked_while_threads_read_is_told_to_begin_anew():
+    sources = [Memory(f"s{i}", [300] * 6, seconds=0.01) for i in range(10)]
+    pool = StreamPool([BlockStream(source, prefetch=2) for source in sources])
+    iterator = StochasticMux(pool, 3, 50, mode="exhaustive", random_state=0)._start(None, (0,))
+    iterator.take(64)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # that threads are running is the point
+        child = os.fork()
+    if not child:
+        status = 1
+        try:
+            signal.alarm(20)
+            while iterator.take(64) is not None:
+                pass
+        except RuntimeError as error:
+            status = 0 if "forked" in str(error) else 2
+        finally:
+            os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0
+    iterator.close()
+
+
+def test_rows_without_values_can_be_mixed():
+    class Empty(Memory):
         def read(self, block):
-            most.append(sum(other() is not None for other in blocks))
-            columns = super().read(block)
-            blocks.append(weakref.ref(columns["X"]))
-            return columns
+            return {"X": np.empty((int(self.sizes[block]), 0)), "y": np.zeros(self.sizes[block])}
 
-    n_rows = 8192
-    sources = [Large(f"s{i}", [n_rows] * 3, 3 * n_rows * i) for i in range(8)]
-    drained(StreamPool([BlockStream(source) for source in sources]), lam=None, n_active=4)
-    assert len(most) == 24
-    assert max(most) <= 4
+    X, _, _ = drained(StreamPool([BlockStream(Empty(f"s{i}", [9000] * 3)) for i in range(6)]), lam=None)
+    assert X.shape == (6 * 27_000, 0)

@@ -1,6 +1,7 @@
 """Every running stream says where it stands, and goes on there: saved before every item, restored, compared."""
 
 import copy
+import itertools
 import json
 
 import numpy as np
@@ -247,6 +248,16 @@ def test_blocks_that_were_planned_ahead_in_threads_are_planned_again(mode):
         np.testing.assert_array_equal(found[1], expected[1])
         resumed.close()
     running.close()
+
+
+@pytest.mark.parametrize("mode", ["with_replacement", "single_active"])
+def test_an_iterator_that_has_pruned_streams_goes_back_to_where_it_had_not(mode):
+    pool = [Streamer(lambda n=n: iter([n] * n)) for n in (0, 3, 4, 5, 0, 6)]
+    running = StochasticMux(pool, 2, 4, mode=mode, random_state=0)._start(None, (0,))
+    state = json.dumps(running.state_dict())
+    items = list(itertools.islice(running, 60))
+    running.load_state_dict(json.loads(state))
+    assert list(itertools.islice(running, 60)) == items
 
 
 def test_a_running_generator_has_no_state():

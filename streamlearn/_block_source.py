@@ -1,0 +1,77 @@
+"""What block streams read from: descriptions of where blocks lie, which can read one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any
+
+import numpy as np
+
+from ._rows import n_rows
+
+
+class BlockSource:
+    """What a block stream reads from: a small, constant, picklable description of where its blocks lie.
+
+    Attributes
+    ----------
+    name : str
+        For errors.
+    parts : tuple of str
+        Of ``X``, ``y`` and ``sample_weight``, those that blocks have.
+    row_bytes : int
+        About how many bytes a row has in memory.
+    """
+
+    name = ""
+    parts: tuple[str, ...] = ("X",)
+    row_bytes = 8
+
+    def rows(self) -> np.ndarray:
+        """Number of rows of each block; it may be found out at the first call."""
+        raise NotImplementedError
+
+    def read(self, block: int) -> dict[str, Any]:
+        """Read a block. Several threads may do so at once."""
+        raise NotImplementedError
+
+    def read_part(self, block: int, name: str) -> Any:
+        """Read one part of a block."""
+        return self.read(block)[name]
+
+    def identity(self, block: int) -> Hashable:
+        """Say which block it is, where several sources read the rows of one; None: no other source reads it."""
+        return None
+
+    def where(self, block: int) -> str:
+        """Say where a block lies, for errors."""
+        return f"block {block}"
+
+
+class Note:
+    """Adds to an error which stream it comes from."""
+
+    def __init__(self, source: BlockSource, block: int) -> None:
+        self._source = source
+        self._block = block
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        if error is not None:
+            error.add_note(f"raised by stream {self._source.name!r}, reading {self._source.where(self._block)}")
+
+
+def read_block(source: BlockSource, block: int) -> dict[str, Any]:
+    """Read a block, with errors that name the stream."""
+    with Note(source, block):
+        columns = source.read(block)
+        expected = int(source.rows()[block])
+        for name, values in columns.items():
+            if n_rows(values) != expected:
+                raise ValueError(
+                    f"{name} has {n_rows(values)} rows where {expected} were counted before: the data has changed. "
+                    "Make the pool again."
+                )
+        return columns

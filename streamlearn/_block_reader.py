@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ._block_source import BlockSource, Note, read_block
+from ._interrupts import wait_for
 from ._prefetch import Prefetcher
 from ._random import generator, mix32
 from ._reader import Reader, Runs, counted_from, pass_key
@@ -228,6 +229,8 @@ class BlockReader(Reader):
 
     def gather_good(self, where: Any, guard: Any) -> tuple[dict[str, Any] | None, np.ndarray | None]:
         back, parts = where
+        if self._prefetcher is not None and any(window.future is not None for window, *_ in parts):
+            self._prefetcher.refuse_forked()  # it is no error of a stream, which a guard would handle
         read: list[Any] = [None] * len(parts)
         # What is at hand comes first: the rest of a window that ends is copied, to make room before others are read.
         missing = [window.columns is None for window, *_ in parts]
@@ -282,7 +285,7 @@ class BlockReader(Reader):
         if columns is None:
             try:
                 if (future := window.future) is not None:
-                    self._prefetcher.wait_for(future)  # type: ignore[union-attr]
+                    wait_for(future)
                 columns = self._read(window) if future is None else future.result()
                 # what lies there may have changed since the pool was made
                 self._first = window.first if self._first is None else self._first

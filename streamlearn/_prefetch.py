@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
-from ._interrupts import refuse_forked, wait_for
+from ._interrupts import refuse_forked
 
 
 class Prefetcher:
@@ -55,10 +55,9 @@ class Prefetcher:
             thread.start()
         return future
 
-    def wait_for(self, future: Future) -> None:
-        """Wait until a call has ended, in a way that can be interrupted."""
+    def refuse_forked(self) -> None:
+        """Refuse to go on in a child of the process whose threads work here."""
         refuse_forked(self._pid)
-        wait_for(future)
 
     def close(self) -> None:
         """Forget what has not begun, and wait for what is under way, so that nothing runs on."""

@@ -238,10 +238,12 @@ def test_what_is_prefetched_for_short_visits_leaves_with_them(alive, prefetch):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-def test_a_child_that_was_forked_while_threads_read_is_told_to_begin_anew():
+@pytest.mark.parametrize("on_error", ["raise", "skip", "retry"])
+def test_a_child_that_was_forked_while_threads_read_is_told_to_begin_anew(on_error):
     sources = [Memory(f"s{i}", [300] * 6, seconds=0.01) for i in range(10)]
     pool = StreamPool([BlockStream(source, prefetch=2) for source in sources])
-    iterator = StochasticMux(pool, 3, 50, mode="exhaustive", random_state=0)._start(None, (0,))
+    mux = StochasticMux(pool, 3, 50, mode="exhaustive", random_state=0, on_error=on_error)
+    iterator = mux._start(None, (0,))
     iterator.take(64)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # that threads are running is the point

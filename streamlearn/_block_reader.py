@@ -13,6 +13,7 @@ import numpy as np
 
 from ._block_source import BlockSource, Note, read_block
 from ._interrupts import wait_for
+from ._memory import Memory
 from ._prefetch import Prefetcher
 from ._random import generator, mix32
 from ._reader import Reader, Runs, counted_from, pass_key
@@ -45,7 +46,7 @@ class BlockReader(Reader):
     """
 
     blocks_alone = 8
-    most_planned_ahead, most_read_ahead = 0.0, 0.9
+    most_planned_ahead, most_read_ahead = 0.0, 0.8
     many_visits = 16
 
     def __init__(self, streams: Sequence[Any], seed: int, sizes: np.ndarray | None = None) -> None:
@@ -65,6 +66,7 @@ class BlockReader(Reader):
         self._n_bytes = 0
         self._n_pinned = 0  # about how many bytes those have that were located and not gathered yet
         self._lock = threading.Lock()
+        self._memory = Memory()  # of windows: it is used again without being given back
         self._shared: dict[int, set[Hashable]] = {}  # per pass, blocks that several streams read
         self._first: tuple[dict[str, Any], str] | None = None  # the first block's kinds of rows, and where it lies
         self._lost: set[int] = set()  # streams that have failed
@@ -82,6 +84,7 @@ class BlockReader(Reader):
             self._layouts.clear()
             self._n_bytes = self._n_pinned = 0
             self._lost.clear()
+            self._memory = Memory()
 
     def _find(
         self, runs: Runs, who: np.ndarray, order: np.ndarray
@@ -209,7 +212,8 @@ class BlockReader(Reader):
     def _read(self, window: Window) -> dict[str, Any]:
         blocks = []
         for block in window.blocks:
-            columns = read_block(window.source, block)
+            with self._memory:
+                columns = read_block(window.source, block)
             kinds = {name: _kind(columns[name]) for name in self._parts}
             # the first block of a window is compared with other windows when it is due, in an order that no thread changes
             first = kinds, f"stream {window.source.name!r}, {window.source.where(block)}"

@@ -18,7 +18,8 @@ from ._optional import require
 from ._pool import StreamPool
 from ._sources import TableSource, check_options, stream_pool
 
-_FOOTERS = 16
+_FEW_FOOTERS = 16
+_FOOTER_BYTES = 2**20  # as they lie in files: in memory they have several times as many
 _FEW_FILES = 128
 
 
@@ -46,8 +47,8 @@ class ParquetFiles:
         self._schema: Any = None  # of the first file; one that equals it needs no further check
         self._footers: OrderedDict[int, Any] = OrderedDict()  # no open files: a footer is what a file says of itself
 
-    def footer(self, file: int) -> Any:
-        """Read what a file says of itself; the last ones are kept, since the row groups of a file are read one by one."""
+    def footer(self, file: int) -> tuple[Any, Any]:
+        """Return metadata and Arrow schema of a file; some are kept, since its row groups are read one by one."""
         with self._lock:
             if file in self._footers:
                 self._footers.move_to_end(file)
@@ -55,21 +56,25 @@ class ParquetFiles:
         footer = self._read_footer(file)
         with self._lock:
             self._footers[file] = footer
-            while len(self._footers) > _FOOTERS:
+            # all or a few: of those between, most would leave before they are needed again
+            all_fit = len(self.paths) * footer[0].serialized_size <= _FOOTER_BYTES
+            while len(self._footers) > (len(self.paths) if all_fit else _FEW_FOOTERS):
                 self._footers.popitem(last=False)
         return footer
 
-    def _read_footer(self, file: int) -> Any:
+    def _read_footer(self, file: int) -> tuple[Any, Any]:
+        # metadata.schema would do as well, but they refer to each other then, and are freed only when garbage is collected
         with self._open(file) as opened:
-            return opened.metadata
+            return opened.metadata, opened.schema_arrow
 
-    def _open(self, file: int, footer: Any = None) -> Any:
+    def _open(self, file: int, metadata: Any = None) -> Any:
         pa = require("pyarrow", extra="parquet", purpose="from_parquet")
         pq = require("pyarrow.parquet", extra="parquet", purpose="from_parquet")
         path = self.paths[file]
         try:
             filesystem, inner = self._filesystem(path)
-            return pq.ParquetFile(inner, metadata=footer, filesystem=filesystem)
+            # what is far away is asked for all at once; what is at hand is read at less cost page by page
+            return pq.ParquetFile(inner, metadata=metadata, filesystem=filesystem, pre_buffer=is_url(path))
         except FileNotFoundError as error:
             raise is_gone(path) from error
         except pa.ArrowInvalid as error:
@@ -85,12 +90,12 @@ class ParquetFiles:
         return fsspec.core.url_to_fs(path, **(self.storage_options or {}))
 
     def note_schema(self) -> None:
-        self._schema = self.footer(0).schema
+        self._schema = self.footer(0)[1]
 
-    def schema(self, file: int, footer: Any = None) -> Any:
+    def schema(self, file: int, own: Any = None) -> Any:
         """Arrow schema of a file, with the columns that its directories name."""
         pa = require("pyarrow", extra="parquet", purpose="from_parquet")
-        schema = (self.footer(file) if footer is None else footer).schema.to_arrow_schema()
+        schema = self.footer(file)[1] if own is None else own
         for name, values in self.partitions.items():
             if name not in schema.names:
                 schema = schema.append(pa.field(name, _partition_type(values)))
@@ -127,14 +132,14 @@ class ParquetFiles:
             return None
 
     def _checked(self, file: int) -> np.ndarray:
-        footer = self.footer(file) if file < _FOOTERS else self._read_footer(file)
-        if self._schema is None or not footer.schema.equals(self._schema):
-            schema, where = self.schema(file, footer), repr(self.paths[file])
+        metadata, own = self.footer(file)
+        if self._schema is None or not own.equals(self._schema):
+            schema, where = self.schema(file, own), repr(self.paths[file])
             self.columns.check(schema, where)
             refuse_missing([] if self.group_by is None else [self.group_by], schema.names, where)
             _try_filter(self.filters, schema, where)
-            self._schema = footer.schema if self._schema is None else self._schema
-        return np.array([footer.row_group(i).num_rows for i in range(footer.num_row_groups)], np.int64)
+            self._schema = own if self._schema is None else self._schema
+        return np.array([metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)], np.int64)
 
     def _fragment(self, file: int, group: int) -> Any:
         ds = require("pyarrow.dataset", extra="parquet", purpose="from_parquet")
@@ -167,7 +172,7 @@ class ParquetFiles:
             fragment = self._fragment(file, row_group)
             return fragment.to_table(schema=self.schema(file), columns=names, filter=condition, use_threads=False)
         from_file = [name for name in names if name not in self.partitions]
-        with self._open(file, self.footer(file)) as opened:
+        with self._open(file, self.footer(file)[0]) as opened:
             table = opened.read_row_group(row_group, columns=from_file, use_threads=False)
         for name, values in self.partitions.items():
             if name in names and name not in table.column_names:

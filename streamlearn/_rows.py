@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from ._memory import empty_bytes
+
 _VALUES_AT_ONCE = 2**13  # for more, BLAS would wake up its threads
 
 
@@ -63,7 +65,7 @@ def empty_rows(n: int, width: int, dtype: np.dtype) -> np.ndarray:
     row = width * dtype.itemsize
     if not row:
         return np.empty((n, width), dtype)
-    room = np.empty((n + 1) * row, np.uint8)
+    room = empty_bytes((n + 1) * row)
     start = -room.__array_interface__["data"][0] % row
     return room[start : start + n * row].view(dtype).reshape(n, width)
 

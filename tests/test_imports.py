@@ -12,7 +12,8 @@ import streamlearn
 PACKAGE = Path(streamlearn.__file__).parent
 # From the bottom to the top: a module imports only from layers below its own.
 LAYERS = [
-    {"_interrupts", "_labels", "_optional", "_random", "_rows", "_sklearn"},
+    {"_interrupts", "_labels", "_memory", "_optional", "_random", "_sklearn"},
+    {"_rows"},
     {"_checkpoint_file", "_span", "_state"},
     {"_accumulate"},
     {"_streamer", "_visits", "_ahead", "_prefetch", "_files"},

@@ -18,8 +18,7 @@ from ._optional import require
 from ._pool import StreamPool
 from ._sources import TableSource, check_options, stream_pool
 
-_FEW_FOOTERS = 16
-_FOOTER_BYTES = 2**20  # as they lie in files: in memory they have several times as many
+_FOOTERS = 16
 _FEW_FILES = 128
 
 
@@ -48,7 +47,7 @@ class ParquetFiles:
         self._footers: OrderedDict[int, Any] = OrderedDict()  # no open files: a footer is what a file says of itself
 
     def footer(self, file: int) -> tuple[Any, Any]:
-        """Return metadata and Arrow schema of a file; some are kept, since its row groups are read one by one."""
+        """Return metadata and Arrow schema of a file; the last ones are kept, since its row groups are read one by one."""
         with self._lock:
             if file in self._footers:
                 self._footers.move_to_end(file)
@@ -56,9 +55,7 @@ class ParquetFiles:
         footer = self._read_footer(file)
         with self._lock:
             self._footers[file] = footer
-            # all or a few: of those between, most would leave before they are needed again
-            all_fit = len(self.paths) * footer[0].serialized_size <= _FOOTER_BYTES
-            while len(self._footers) > (len(self.paths) if all_fit else _FEW_FOOTERS):
+            while len(self._footers) > _FOOTERS:
                 self._footers.popitem(last=False)
         return footer
 
@@ -132,7 +129,7 @@ class ParquetFiles:
             return None
 
     def _checked(self, file: int) -> np.ndarray:
-        metadata, own = self.footer(file)
+        metadata, own = self.footer(file) if file < _FOOTERS else self._read_footer(file)
         if self._schema is None or not own.equals(self._schema):
             schema, where = self.schema(file, own), repr(self.paths[file])
             self.columns.check(schema, where)

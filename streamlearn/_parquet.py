@@ -2,182 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import threading
-from collections import OrderedDict
 from collections.abc import Hashable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 
 from ._blocks import CACHE_BYTES
 from ._columns import Columns
-from ._files import is_gone, is_url, list_files, partition_of, refuse_missing, short_names
+from ._files import list_files, refuse_missing
 from ._optional import require
+from ._parquet_files import ParquetFiles, try_filter
 from ._pool import StreamPool
 from ._sources import TableSource, check_options, stream_pool
-
-_FOOTERS = 16
-_FEW_FILES = 128
-
-
-class ParquetFiles:
-    """Files of one schema: what streams of them share, so that it is pickled, and its footers are read, only once."""
-
-    def __init__(self, paths: list[str], storage_options: dict[str, Any] | None) -> None:
-        self.paths = paths
-        self.names = short_names(paths)
-        self.storage_options = storage_options
-        self.partitions = _typed([partition_of(path) for path in paths])
-        self.filters: Any = None
-        self.group_by: str | None = None
-        self.columns: Any = None
-        self._rows: list[np.ndarray | None] | None = None  # of a file: None, if it cannot be used
-        self._counted: dict[int, np.ndarray] = {}
-        self.__setstate__({})
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in ("_lock", "_footers", "_schema")}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._lock = threading.Lock()
-        self._schema: Any = None  # of the first file; one that equals it needs no further check
-        self._footers: OrderedDict[int, Any] = OrderedDict()  # no open files: a footer is what a file says of itself
-
-    def footer(self, file: int) -> tuple[Any, Any]:
-        """Return metadata and Arrow schema of a file; the last ones are kept, since its row groups are read one by one."""
-        with self._lock:
-            if file in self._footers:
-                self._footers.move_to_end(file)
-                return self._footers[file]
-        footer = self._read_footer(file)
-        with self._lock:
-            self._footers[file] = footer
-            while len(self._footers) > _FOOTERS:
-                self._footers.popitem(last=False)
-        return footer
-
-    def _read_footer(self, file: int) -> tuple[Any, Any]:
-        # metadata.schema would do as well, but they refer to each other then, and are freed only when garbage is collected
-        with self._open(file) as opened:
-            return opened.metadata, opened.schema_arrow
-
-    def _open(self, file: int, metadata: Any = None) -> Any:
-        pa = require("pyarrow", extra="parquet", purpose="from_parquet")
-        pq = require("pyarrow.parquet", extra="parquet", purpose="from_parquet")
-        path = self.paths[file]
-        try:
-            filesystem, inner = self._filesystem(path)
-            # what is far away is asked for all at once; what is at hand is read at less cost page by page
-            return pq.ParquetFile(inner, metadata=metadata, filesystem=filesystem, pre_buffer=is_url(path))
-        except FileNotFoundError as error:
-            raise is_gone(path) from error
-        except pa.ArrowInvalid as error:
-            hint = "it is empty" if not is_url(path) and not os.path.getsize(path) else "it may have been cut short"
-            raise ValueError(
-                f"{path!r} is no Parquet file that can be read: {hint}. Write it again, or leave it out of paths ({error})."
-            ) from error
-
-    def _filesystem(self, path: str) -> tuple[Any, str]:
-        if not is_url(path):
-            return None, path
-        fsspec = require("fsspec", extra="parquet", purpose="reading from a URL")
-        return fsspec.core.url_to_fs(path, **(self.storage_options or {}))
-
-    def note_schema(self) -> None:
-        self._schema = self.footer(0)[1]
-
-    def schema(self, file: int, own: Any = None) -> Any:
-        """Arrow schema of a file, with the columns that its directories name."""
-        pa = require("pyarrow", extra="parquet", purpose="from_parquet")
-        schema = self.footer(file)[1] if own is None else own
-        for name, values in self.partitions.items():
-            if name not in schema.names:
-                schema = schema.append(pa.field(name, _partition_type(values)))
-        return schema
-
-    def row_groups(self, file: int) -> np.ndarray:
-        """Number of rows of each row group of a file. All footers are read, and all schemas checked, at the first call.
-
-        A file that cannot be used raises when it is asked for itself, and is read again then.
-        """
-        with self._lock:
-            rows = self._rows
-        if rows is None:
-            files = range(len(self.paths))
-            if len(files) < _FEW_FILES:
-                rows = [self._rows_or_none(i) for i in files]
-            else:
-                with ThreadPoolExecutor(min(8, 2 * (os.cpu_count() or 1))) as threads:
-                    rows = list(threads.map(self._rows_or_none, files, chunksize=64))
-            self._rows = rows
-        own = rows[file]
-        if own is None:
-            own = rows[file] = self._checked(file)
-        if self.filters is None:
-            return own
-        if file not in self._counted:
-            self._counted[file] = np.array([self.count(file, group, None) for group in range(len(own))], np.int64)
-        return self._counted[file]
-
-    def _rows_or_none(self, file: int) -> np.ndarray | None:
-        try:
-            return self._checked(file)
-        except Exception:  # it is raised when the file is asked for
-            return None
-
-    def _checked(self, file: int) -> np.ndarray:
-        metadata, own = self.footer(file) if file < _FOOTERS else self._read_footer(file)
-        if self._schema is None or not own.equals(self._schema):
-            schema, where = self.schema(file, own), repr(self.paths[file])
-            self.columns.check(schema, where)
-            refuse_missing([] if self.group_by is None else [self.group_by], schema.names, where)
-            _try_filter(self.filters, schema, where)
-            self._schema = own if self._schema is None else self._schema
-        return np.array([metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)], np.int64)
-
-    def _fragment(self, file: int, group: int) -> Any:
-        ds = require("pyarrow.dataset", extra="parquet", purpose="from_parquet")
-        fs = require("pyarrow.fs", extra="parquet", purpose="from_parquet")
-        filesystem, path = self._filesystem(self.paths[file])
-        filesystem = fs.LocalFileSystem() if filesystem is None else fs.PyFileSystem(fs.FSSpecHandler(filesystem))
-        guarantee = None
-        for name, values in self.partitions.items():
-            value = values[file]
-            term = ds.field(name).is_null() if value is None else ds.field(name) == ds.scalar(value)
-            guarantee = term if guarantee is None else guarantee & term
-        return ds.ParquetFileFormat().make_fragment(
-            path, filesystem=filesystem, partition_expression=guarantee, row_groups=[group]
-        )
-
-    def _condition(self, group: Any) -> Any:
-        if group is None:
-            return self.filters
-        return group if self.filters is None else group & self.filters
-
-    def count(self, file: int, row_group: int, group: Any) -> int:
-        options = {"schema": self.schema(file), "columns": [], "filter": self._condition(group), "use_threads": False}
-        return self._fragment(file, row_group).scanner(**options).count_rows()
-
-    def read(self, file: int, row_group: int, group: Any, names: list[str]) -> Any:
-        """Read columns of a row group: the rows that pass the filters and belong to the group."""
-        pa = require("pyarrow", extra="parquet", purpose="from_parquet")
-        condition = self._condition(group)
-        if condition is not None:
-            fragment = self._fragment(file, row_group)
-            return fragment.to_table(schema=self.schema(file), columns=names, filter=condition, use_threads=False)
-        from_file = [name for name in names if name not in self.partitions]
-        with self._open(file, self.footer(file)[0]) as opened:
-            table = opened.read_row_group(row_group, columns=from_file, use_threads=False)
-        for name, values in self.partitions.items():
-            if name in names and name not in table.column_names:
-                column = pa.array([values[file]], _partition_type(values)).take(
-                    pa.array(np.zeros(len(table), np.int64))
-                )
-                table = table.append_column(name, column)
-        return table
 
 
 class ParquetSource(TableSource):
@@ -370,23 +206,8 @@ def _as_expression(filters: Any, schema: Any, where: str) -> Any:
             ) from error
     if not isinstance(filters, (pc.Expression, type(None))):
         raise TypeError(f"filters must be a list of tuples or an expression of pyarrow.compute, got {filters!r}.")
-    _try_filter(filters, schema, where)
+    try_filter(filters, schema, where)
     return filters
-
-
-def _try_filter(filters: Any, schema: Any, where: str) -> None:
-    """Refuse a filter on a column that is not there or is of another type, on no rows at all."""
-    pa = require("pyarrow", extra="parquet", purpose="filters")
-    ds = require("pyarrow.dataset", extra="parquet", purpose="filters")
-    if filters is None:
-        return
-    try:
-        ds.dataset(schema.empty_table()).scanner(filter=filters, columns=[]).count_rows()
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise ValueError(
-            f"filters {filters} cannot be applied to {where}: {str(error).splitlines()[0]}. It has "
-            f"{', '.join(f'{field.name!r} ({field.type})' for field in list(schema)[:20])}."
-        ) from error
 
 
 def _by_partition(files: ParquetFiles, name: str) -> list[ParquetSource]:
@@ -421,22 +242,3 @@ def _by_values(files: ParquetFiles, name: str) -> list[ParquetSource]:
         )
         for value in found
     ]
-
-
-def _typed(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
-    """Return the columns that directories name: as ints if all values are."""
-    columns: dict[str, list[Any]] = {}
-    names = set.intersection(*map(set, rows)) if rows else set()
-    for name in rows[0] if rows else ():
-        if name not in names:
-            continue
-        values = [row[name] for row in rows]
-        numbers = all(value is None or value.lstrip("-").isdecimal() for value in values)
-        columns[name] = [None if value is None else int(value) for value in values] if numbers else values
-    return columns
-
-
-def _partition_type(values: list[Any]) -> Any:
-    import pyarrow as pa
-
-    return pa.string() if any(isinstance(value, str) for value in values) else pa.int64()

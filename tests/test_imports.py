@@ -20,7 +20,7 @@ LAYERS = [
     {"_policies", "_processes", "_failures", "_windows", "_block_source"},
     {"_plan", "_stochastic", "_reader"},
     {"_read_ahead", "_block_reader"},
-    {"_mux_iterator", "_arrays", "_batch", "_columns", "_lines"},
+    {"_mux_iterator", "_arrays", "_batch", "_columns", "_lines", "_parquet_files"},
     {"_mux_base", "_blocks"},
     {"_mux"},
     {"_pool"},

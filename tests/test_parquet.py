@@ -1,9 +1,7 @@
 """from_parquet against what pyarrow reads, and what it says to bad input."""
 
-import gc
 import mmap
 import os
-import weakref
 
 import numpy as np
 import pandas as pd
@@ -373,29 +371,6 @@ def test_a_fit_counts_the_blocks_that_it_read(directory):
     model = StreamingEstimator(SGDClassifier(), lam=None, random_state=0).fit(pool)
     assert (model.blocks_read_, model.blocks_needed_) == (n_blocks, n_blocks)
     assert model.fit(pool).blocks_read_ == n_blocks, "a fit counts its own alone"
-
-
-def test_footers_do_not_pile_up(tmp_path, monkeypatch):
-    wide = table(3, **{f"f{i}": np.arange(3.0) for i in range(200)})
-    for i in range(80):
-        pq.write_table(wide, tmp_path / f"f{i:02}.parquet")
-    footers = []
-    original = pq.ParquetFile.__init__
-
-    def noting(self, source, **options):
-        original(self, source, **options)
-        footers.append(weakref.ref(self.metadata))
-
-    monkeypatch.setattr(pq.ParquetFile, "__init__", noting)
-    pool = from_parquet(tmp_path, target="label")
-    gc.disable()  # they are large, and few objects: collecting garbage would come late
-    try:
-        drained(pool, lam=None)
-        kept = [metadata.serialized_size for footer in footers if (metadata := footer()) is not None]
-    finally:
-        gc.enable()
-    assert 0 < len(kept) <= 20
-    assert len(footers) >= 2 * 80
 
 
 def test_a_row_group_takes_over_the_memory_of_one_that_is_used_up(tmp_path, monkeypatch):

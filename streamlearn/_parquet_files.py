@@ -1,0 +1,254 @@
+"""What Parquet files say of themselves, and their row groups as tables."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from ._files import is_gone, is_url, partition_of, refuse_missing, short_names
+from ._optional import require
+
+Footer = tuple[Any, Any]  # metadata and Arrow schema
+
+# So many are kept in any case, others while all together are small: in memory they are several times larger.
+_FEW_FOOTERS, _FOOTER_BYTES = 16, 2**20
+_FEW_FILES = 128
+
+
+class _Footers:
+    """The footers that were used last, since the row groups of a file are read one by one. No file is kept open for that."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[int, tuple[Any, Footer]] = OrderedDict()
+        self._n_bytes = 0
+
+    def get(self, file: int, stamp: Any) -> Footer | None:
+        """Return the footer of a file, if there is one and the file has not changed since."""
+        with self._lock:
+            kept, footer = self._kept.get(file, (None, None))
+            if footer is None or kept != stamp:
+                return None
+            self._kept.move_to_end(file)
+        return footer
+
+    def keep(self, file: int, stamp: Any, footer: Footer) -> None:
+        with self._lock:
+            if file in self._kept:
+                self._n_bytes -= _size(self._kept.pop(file)[1])
+            self._kept[file] = stamp, footer
+            self._n_bytes += _size(footer)
+            while len(self._kept) > _FEW_FOOTERS and self._n_bytes > _FOOTER_BYTES:
+                self._n_bytes -= _size(self._kept.popitem(last=False)[1][1])
+
+
+def _size(footer: Footer) -> int:
+    return footer[0].serialized_size
+
+
+class ParquetFiles:
+    """Files of one schema: what streams of them share, so that it is pickled, and its footers are read, only once."""
+
+    def __init__(self, paths: list[str], storage_options: dict[str, Any] | None) -> None:
+        self.paths = paths
+        self.names = short_names(paths)
+        self.storage_options = storage_options
+        self.partitions = _typed([partition_of(path) for path in paths])
+        self.filters: Any = None
+        self.group_by: str | None = None
+        self.columns: Any = None
+        self._rows: list[np.ndarray | None] | None = None  # of a file: None, if it cannot be used
+        self._counted: dict[int, np.ndarray] = {}
+        self.__setstate__({})
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name not in ("_lock", "_footers", "_schema")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._lock = threading.Lock()
+        self._schema: Any = None  # of the first file; one that equals it needs no further check
+        self._footers = _Footers()
+
+    def footer(self, file: int, keep: bool = True) -> Footer:
+        """Return metadata and Arrow schema of a file."""
+        footer = self._footers.get(file, self._stamp(file))
+        if footer is None:
+            opened, footer = self._open(file, keep)
+            opened.close()
+        return footer
+
+    def _stamp(self, file: int) -> tuple[int, int] | None:
+        """Return what changes when a file is written again."""
+        path = self.paths[file]
+        if is_url(path):  # asking would cost as much as reading
+            return None
+        try:
+            found = os.stat(path)
+        except OSError:  # what is wrong is said when it is opened
+            return None
+        return found.st_mtime_ns, found.st_size
+
+    def _open(self, file: int, keep: bool = True) -> tuple[Any, Footer]:
+        """Return an open file and its footer, which is read only if it is not at hand."""
+        pa = require("pyarrow", extra="parquet", purpose="from_parquet")
+        pq = require("pyarrow.parquet", extra="parquet", purpose="from_parquet")
+        path, stamp = self.paths[file], self._stamp(file)
+        footer = self._footers.get(file, stamp)
+        try:
+            filesystem, inner = self._filesystem(path)
+            # what is far away is asked for all at once; what is at hand is read at less cost page by page
+            options = {"filesystem": filesystem, "pre_buffer": is_url(path)}
+            opened = pq.ParquetFile(inner, metadata=None if footer is None else footer[0], **options)
+        except FileNotFoundError as error:
+            raise is_gone(path) from error
+        except pa.ArrowInvalid as error:
+            hint = "it is empty" if not is_url(path) and not os.path.getsize(path) else "it may have been cut short"
+            raise ValueError(
+                f"{path!r} is no Parquet file that can be read: {hint}. Write it again, or leave it out of paths ({error})."
+            ) from error
+        if footer is None:
+            # metadata.schema would do as well, but they refer to each other then, and are freed only by garbage collection
+            footer = opened.metadata, opened.schema_arrow
+            if keep:
+                self._footers.keep(file, stamp, footer)
+        return opened, footer
+
+    def _filesystem(self, path: str) -> tuple[Any, str]:
+        if not is_url(path):
+            return None, path
+        fsspec = require("fsspec", extra="parquet", purpose="reading from a URL")
+        return fsspec.core.url_to_fs(path, **(self.storage_options or {}))
+
+    def note_schema(self) -> None:
+        self._schema = self.footer(0)[1]
+
+    def schema(self, file: int, own: Any = None) -> Any:
+        """Arrow schema of a file, with the columns that its directories name."""
+        pa = require("pyarrow", extra="parquet", purpose="from_parquet")
+        schema = self.footer(file)[1] if own is None else own
+        for name, values in self.partitions.items():
+            if name not in schema.names:
+                schema = schema.append(pa.field(name, _partition_type(values)))
+        return schema
+
+    def row_groups(self, file: int) -> np.ndarray:
+        """Number of rows of each row group of a file. All footers are read, and all schemas checked, at the first call.
+
+        A file that cannot be used raises when it is asked for itself, and is read again then.
+        """
+        with self._lock:
+            rows = self._rows
+        if rows is None:
+            files = range(len(self.paths))
+            if len(files) < _FEW_FILES:
+                rows = [self._rows_or_none(i) for i in files]
+            else:
+                with ThreadPoolExecutor(min(8, 2 * (os.cpu_count() or 1))) as threads:
+                    rows = list(threads.map(self._rows_or_none, files, chunksize=64))
+            self._rows = rows
+        own = rows[file]
+        if own is None:
+            own = rows[file] = self._checked(file)
+        if self.filters is None:
+            return own
+        if file not in self._counted:
+            self._counted[file] = np.array([self.count(file, group, None) for group in range(len(own))], np.int64)
+        return self._counted[file]
+
+    def _rows_or_none(self, file: int) -> np.ndarray | None:
+        try:
+            return self._checked(file)
+        except Exception:  # it is raised when the file is asked for
+            return None
+
+    def _checked(self, file: int) -> np.ndarray:
+        metadata, own = self.footer(file, keep=file < _FEW_FOOTERS)
+        if self._schema is None or not own.equals(self._schema):
+            schema, where = self.schema(file, own), repr(self.paths[file])
+            self.columns.check(schema, where)
+            refuse_missing([] if self.group_by is None else [self.group_by], schema.names, where)
+            try_filter(self.filters, schema, where)
+            self._schema = own if self._schema is None else self._schema
+        return np.array([metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)], np.int64)
+
+    def _fragment(self, file: int, group: int) -> Any:
+        ds = require("pyarrow.dataset", extra="parquet", purpose="from_parquet")
+        fs = require("pyarrow.fs", extra="parquet", purpose="from_parquet")
+        filesystem, path = self._filesystem(self.paths[file])
+        filesystem = fs.LocalFileSystem() if filesystem is None else fs.PyFileSystem(fs.FSSpecHandler(filesystem))
+        guarantee = None
+        for name, values in self.partitions.items():
+            value = values[file]
+            term = ds.field(name).is_null() if value is None else ds.field(name) == ds.scalar(value)
+            guarantee = term if guarantee is None else guarantee & term
+        return ds.ParquetFileFormat().make_fragment(
+            path, filesystem=filesystem, partition_expression=guarantee, row_groups=[group]
+        )
+
+    def _condition(self, group: Any) -> Any:
+        if group is None:
+            return self.filters
+        return group if self.filters is None else group & self.filters
+
+    def count(self, file: int, row_group: int, group: Any) -> int:
+        options = {"schema": self.schema(file), "columns": [], "filter": self._condition(group), "use_threads": False}
+        return self._fragment(file, row_group).scanner(**options).count_rows()
+
+    def read(self, file: int, row_group: int, group: Any, names: list[str]) -> Any:
+        """Read columns of a row group: the rows that pass the filters and belong to the group."""
+        pa = require("pyarrow", extra="parquet", purpose="from_parquet")
+        condition = self._condition(group)
+        if condition is not None:
+            fragment = self._fragment(file, row_group)
+            return fragment.to_table(schema=self.schema(file), columns=names, filter=condition, use_threads=False)
+        from_file = [name for name in names if name not in self.partitions]
+        opened, _ = self._open(file)
+        with opened:
+            table = opened.read_row_group(row_group, columns=from_file, use_threads=False)
+        for name, values in self.partitions.items():
+            if name in names and name not in table.column_names:
+                column = pa.array([values[file]], _partition_type(values)).take(
+                    pa.array(np.zeros(len(table), np.int64))
+                )
+                table = table.append_column(name, column)
+        return table
+
+
+def try_filter(filters: Any, schema: Any, where: str) -> None:
+    """Refuse a filter on a column that is not there or is of another type, on no rows at all."""
+    pa = require("pyarrow", extra="parquet", purpose="filters")
+    ds = require("pyarrow.dataset", extra="parquet", purpose="filters")
+    if filters is None:
+        return
+    try:
+        ds.dataset(schema.empty_table()).scanner(filter=filters, columns=[]).count_rows()
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise ValueError(
+            f"filters {filters} cannot be applied to {where}: {str(error).splitlines()[0]}. It has "
+            f"{', '.join(f'{field.name!r} ({field.type})' for field in list(schema)[:20])}."
+        ) from error
+
+
+def _typed(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    """Return the columns that directories name: as ints if all values are."""
+    columns: dict[str, list[Any]] = {}
+    names = set.intersection(*map(set, rows)) if rows else set()
+    for name in rows[0] if rows else ():
+        if name not in names:
+            continue
+        values = [row[name] for row in rows]
+        numbers = all(value is None or value.lstrip("-").isdecimal() for value in values)
+        columns[name] = [None if value is None else int(value) for value in values] if numbers else values
+    return columns
+
+
+def _partition_type(values: list[Any]) -> Any:
+    import pyarrow as pa
+
+    return pa.string() if any(isinstance(value, str) for value in values) else pa.int64()

@@ -50,9 +50,9 @@ class Ahead:
             began = time.perf_counter()
             result = function()
             ended = time.perf_counter()
-            # of the last few calls: the first ones find cold caches
-            self._spent = self._spent / 2 + ended - began
-            self._passed = self._passed / 2 + ended - self._ended
+            # of the last calls: the first ones find cold caches, and a single one may have waited for another thread
+            self._spent = 7 / 8 * self._spent + ended - began
+            self._passed = 7 / 8 * self._passed + ended - self._ended
             self._ended = ended
         else:
             refuse_forked(self._pid)

@@ -15,7 +15,7 @@ import numpy as np
 from ._failures import RAISE, Failures, GuardOfOne
 from ._random import fresh_seed, mix, mix32, permute
 from ._reader import Reader, Runs, by_table, pass_key
-from ._rows import n_rows, row_bytes, slice_rows, take_rows
+from ._rows import concat_rows, n_rows, row_bytes, slice_rows, take_rows
 from ._span import Span
 from ._state import check_state
 from ._streamer import Streamer, close
@@ -313,9 +313,26 @@ class ArrayReader(Reader):
             rows, who = where
             return {name: span.take(bases[who] + rows * span.step) for name, (span, bases) in self._spans.items()}
         back, parts = where
-        return {name: self.gather_column(name, parts, back) for name in self._tables[0].columns}
+        return {name: _gather_column(name, parts, back) for name in self._tables[0].columns}
 
     def slice(self, batch: dict[str, Any], start: int, stop: int) -> dict[str, Any]:
         if self._sliceable:
             return {name: values[start:stop] for name, values in batch.items()}
         return super().slice(batch, start, stop)
+
+
+def _gather_column(name: str, parts: list[tuple[Any, np.ndarray, int, int]], back: np.ndarray) -> Any:
+    """Gather one column from ``(columns, rows, start, stop)`` of each table, and bring the rows into their order in time.
+
+    Row ``i`` in time is the one at ``back[i]`` of them all, of which those of a table are from ``start`` to ``stop``.
+    """
+    values = [columns[name] for columns, *_ in parts]
+    if not Span.fits(values):
+        taken = [take_rows(value, rows) for value, (_, rows, _, _) in zip(values, parts, strict=True)]
+        return take_rows(concat_rows(taken), back)
+    span = Span(values)
+    index = np.empty(len(back), np.int64)
+    for base, (_, rows, start, stop) in zip(span.bases.tolist(), parts, strict=True):
+        np.multiply(rows, span.step, out=index[start:stop])
+        index[start:stop] += base
+    return span.take(index.take(back))

@@ -14,9 +14,10 @@ import numpy as np
 from ._block_source import BlockSource, Note, read_block
 from ._interrupts import wait_for
 from ._memory import Memory
+from ._pieces import Pieces, counted_from
 from ._prefetch import Prefetcher
 from ._random import generator, mix32
-from ._reader import Reader, Runs, counted_from, pass_key
+from ._reader import Reader, Runs, pass_key
 from ._rows import concat_rows, is_frame, n_rows, row_bytes, take_into_rows
 from ._windows import Layout, Window
 
@@ -86,10 +87,8 @@ class BlockReader(Reader):
             self._lost.clear()
             self._memory = Memory()
 
-    def _find(
-        self, runs: Runs, who: np.ndarray, order: np.ndarray
-    ) -> tuple[np.ndarray, list[tuple[Window, np.ndarray, int, int]]]:
-        """Return the samples' places in time and ``(window, places in it, start, stop)``."""
+    def _find(self, runs: Runs, who: np.ndarray, order: np.ndarray) -> tuple[list[Window], Pieces]:
+        """Return windows, and what is due of them."""
         # all places of all streams on one line, so that runs are cut where windows end without a look at each stream
         room = int(runs.ends.max()) + int(self._sizes[runs.present].max())
         windows, begins, ends = self._due(runs, room)
@@ -97,20 +96,9 @@ class BlockReader(Reader):
         first, last = (np.searchsorted(begins, edge, side="right") - 1 for edge in (at, at + runs.lengths - 1))
         n_pieces = last - first + 1
         run, which = np.repeat(np.arange(len(at)), n_pieces), counted_from(first, n_pieces)
-        by_window = np.argsort(which, kind="stable")
-        run, which = run[by_window], which[by_window]
         start = np.maximum(at[run], begins[which])
         lengths = np.minimum((at + runs.lengths)[run], ends[which]) - start
-        before = np.cumsum(runs.lengths) - runs.lengths
-        due = order[counted_from(before[run] + start - at[run], lengths)]
-        back = np.empty_like(due)
-        back[due] = np.arange(len(due))
-        places = counted_from(start - begins[which], lengths)
-        cuts = np.append(0, np.cumsum(np.bincount(which, lengths, len(windows)))).astype(int).tolist()
-        return back, [
-            (window, places[start:stop], start, stop)
-            for window, start, stop in zip(windows, cuts[:-1], cuts[1:], strict=True)
-        ]
+        return windows, Pieces(which, start - begins[which], lengths, order)
 
     def _due(self, runs: Runs, room: int) -> tuple[list[Window], np.ndarray, np.ndarray]:
         """Return the windows of which samples are due, and where each begins and ends, with so much room for each stream."""
@@ -210,7 +198,8 @@ class BlockReader(Reader):
                 self.blocks_needed += 1
 
     def _read(self, window: Window) -> dict[str, Any]:
-        blocks = []
+        """Return the rows of a window in the order in which they are given: passes then go through memory step by step."""
+        parts: dict[str, list[Any]] = {name: [] for name in self._parts}
         for block in window.blocks:
             with self._memory:
                 columns = read_block(window.source, block)
@@ -219,12 +208,14 @@ class BlockReader(Reader):
             first = kinds, f"stream {window.source.name!r}, {window.source.where(block)}"
             window.first = first if window.first is None else window.first
             _refuse_other_kinds(kinds, window.first, window.source, block)
-            blocks.append(columns)
+            for name in self._parts:
+                parts[name].append(columns.pop(name))
         with self._lock:
-            self.blocks_read += len(blocks)
-        if window.key is not None:  # kept with the rows: computing each place anew costs several times as much
-            window.order = generator(window.key).permutation(window.size)
-        return {name: concat_rows([block[name] for block in blocks]) for name in self._parts}
+            self.blocks_read += len(window.blocks)
+        n = window.size
+        order = np.arange(n) if window.key is None else generator(window.key).permutation(n)
+        with self._memory:  # also where nothing is mixed: rows at such addresses are gathered fastest
+            return {name: take_into_rows(concat_rows(parts.pop(name)), order) for name in self._parts}
 
     def gather(self, where: Any) -> dict[str, Any]:
         batch, _ = self.gather_good(where, None)
@@ -232,32 +223,33 @@ class BlockReader(Reader):
         return batch
 
     def gather_good(self, where: Any, guard: Any) -> tuple[dict[str, Any] | None, np.ndarray | None]:
-        back, parts = where
-        if self._prefetcher is not None and any(window.future is not None for window, *_ in parts):
+        windows, pieces = where
+        if self._prefetcher is not None and any(window.future is not None for window in windows):
             self._prefetcher.refuse_forked()  # it is no error of a stream, which a guard would handle
-        read: list[Any] = [None] * len(parts)
+        tables: list[dict[str, Any] | None] = [None] * len(windows)
         # What is at hand comes first: the rest of a window that ends is copied, to make room before others are read.
-        missing = [window.columns is None for window, *_ in parts]
-        for i in sorted(range(len(parts)), key=missing.__getitem__):
-            window, places, start, stop = parts[i]
+        missing = [window.columns is None for window in windows]
+        counts = pieces.counts(len(windows))
+        skipped = np.zeros(len(windows), np.int64)
+        for i in sorted(range(len(windows)), key=missing.__getitem__):
+            window, n = windows[i], counts[i]
             if guard is None:
                 columns = self._columns(window)
             else:
                 columns = guard.read(window.stream, window.begin, functools.partial(self._columns, window))
             if columns is None:
                 self._lose(window.stream)
-            else:
-                rows = places if window.order is None else window.order[places]
-                ends = window.n_pins == 1 and window.given == window.size > stop - start
-                if ends and any(missing):
-                    columns = {name: take_into_rows(values, rows) for name, values in columns.items()}
-                    rows = np.arange(stop - start)
-                read[i] = (columns, rows, start, stop)
+            elif any(missing) and window.n_pins == 1 and window.given == window.size > n:
+                skipped[i] = window.size - n
+                rest = np.arange(window.size - n, window.size)
+                columns = {name: take_into_rows(values, rest) for name, values in columns.items()}
+            tables[i] = columns
             self._unpin(window)
-        kept = None
-        if None in read:
-            read, back, kept = _closed_up([part for part in read if part is not None], back)
-        batch = {name: self.gather_column(name, read, back) for name in self._parts} if read else None
+        pieces, kept = Pieces(pieces.which, pieces.starts - skipped[pieces.which], pieces.lengths, pieces.order), None
+        if None in tables:
+            pieces, kept = pieces.of(np.array([columns is not None for columns in tables]))
+        good = [columns for columns in tables if columns is not None]
+        batch = {name: pieces.gather([columns[name] for columns in good]) for name in self._parts} if good else None
         with self._lock:
             for window in list(self._cached.values()):
                 if self._n_bytes <= self._cache_bytes:
@@ -300,7 +292,7 @@ class BlockReader(Reader):
         with self._lock:
             if window.columns is None:
                 window.columns, window.future = columns, None
-                window.n_bytes = sum(map(_size, columns.values())) + 8 * window.size
+                window.n_bytes = sum(map(_size, columns.values()))
                 self._n_bytes += window.n_bytes
                 self._cached[id(window)] = window
             else:
@@ -309,7 +301,7 @@ class BlockReader(Reader):
 
     def _drop(self, window: Window) -> None:
         if window.columns is not None:
-            window.columns = window.order = None
+            window.columns = None
             self._n_bytes -= window.n_bytes
             del self._cached[id(window)]
 
@@ -336,19 +328,6 @@ class BlockReader(Reader):
 def _bytes_of(window: Window) -> int:
     """About how many bytes a window has, also before it is read."""
     return window.size * window.source.row_bytes
-
-
-def _closed_up(read: list[Any], back: np.ndarray) -> tuple[list[Any], np.ndarray, np.ndarray]:
-    """Close the gaps that parts which could not be read leave; return which samples are left, too."""
-    good = np.zeros(len(back), bool)
-    for _, _, start, stop in read:
-        good[start:stop] = True
-    kept = good[back]
-    shift = np.cumsum(good) - 1
-    moved = [
-        (columns, rows, int(shift[start]), int(shift[start]) + stop - start) for columns, rows, start, stop in read
-    ]
-    return moved, shift[back[kept]], kept
 
 
 def _refuse_other_kinds(kinds: dict[str, str], first: Any, source: BlockSource, block: int) -> None:

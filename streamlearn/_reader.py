@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from ._pieces import counted_from
 from ._random import LARGEST, mix_array
-from ._rows import concat_rows, is_frame, slice_rows, take_rows
-from ._span import Span
+from ._rows import concat_rows, is_frame, slice_rows
 from ._state import check_state, pack, unpack
 
 Moved = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -69,13 +69,6 @@ class Runs:
     def places_of_all(self) -> np.ndarray:
         """Return the place of each sample, run after run."""
         return counted_from(self.places, self.lengths)
-
-
-def counted_from(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Return ``start, start + 1, ...`` for each run, as many as it is long."""
-    ends = np.cumsum(lengths)
-    n = int(ends[-1]) if len(ends) else 0
-    return np.arange(n) + np.repeat(starts - (ends - lengths), lengths)
 
 
 class Reader:
@@ -246,22 +239,6 @@ class Reader:
     def gather_good(self, where: Any, guard: Any) -> tuple[dict[str, Any] | None, np.ndarray | None]:
         """Return the batch of the samples that can be read, None if none can, and which those are; None: all."""
         return self.gather(where), None
-
-    def gather_column(self, name: str, parts: list[tuple[Any, np.ndarray, int, int]], back: np.ndarray) -> Any:
-        """Gather one column from ``(columns, rows, start, stop)`` of each table, and bring the rows into their order in time.
-
-        Row ``i`` in time is the one at ``back[i]`` of them all, of which those of a table are from ``start`` to ``stop``.
-        """
-        values = [columns[name] for columns, *_ in parts]
-        if not Span.fits(values):
-            taken = [take_rows(value, rows) for value, (_, rows, _, _) in zip(values, parts, strict=True)]
-            return take_rows(concat_rows(taken), back)
-        span = Span(values)
-        index = np.empty(len(back), np.int64)
-        for base, (_, rows, start, stop) in zip(span.bases.tolist(), parts, strict=True):
-            np.multiply(rows, span.step, out=index[start:stop])
-            index[start:stop] += base
-        return span.take(index.take(back))
 
     def slice(self, batch: dict[str, Any], start: int, stop: int) -> dict[str, Any]:
         return {

@@ -23,7 +23,6 @@ class Window:
         "key",
         "n_bytes",
         "n_pins",
-        "order",
         "size",
         "source",
         "stream",
@@ -34,7 +33,6 @@ class Window:
         self.source = source
         self.begin = begin  # samples of all passes over the stream that come before it
         self.key = key  # of the order of its rows; None: as they lie
-        self.order: np.ndarray | None = None
         self.blocks = blocks
         self.size = size
         self.given = 0  # samples that were located

@@ -118,7 +118,7 @@ def test_the_cache_is_bounded_in_bytes():
     for i in range(10):
         reader.read(np.repeat(i, 5))
         assert reader._n_bytes <= 10_000
-    assert len(reader._cached) == 3  # of 3200 bytes each
+    assert len(reader._cached) == 4  # of 2400 bytes each
 
 
 @pytest.mark.parametrize("prefetch", [0, 2])

@@ -133,6 +133,18 @@ def test_numbers_become_one_array(tmp_path):
     assert stream._column("y") is None
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_floats_of_one_kind_keep_it_and_nulls_are_nan(tmp_path, dtype, shuffle):
+    columns = {
+        name: pa.array([start, None, start + 2, start + 3], pa.from_numpy_dtype(dtype))
+        for name, start in (("a", 0.5), ("b", 10))
+    }
+    X = np.array([item["X"] for item in columns_of(tmp_path, columns, shuffle=shuffle)])
+    assert X.dtype == dtype
+    np.testing.assert_array_equal(X[X[:, 0].argsort()], [[0.5, 10], [2.5, 12], [3.5, 13], [np.nan, np.nan]])
+
+
 def test_float32_is_kept(tmp_path):
     columns = {"a": pa.array([1, 2, 3], pa.float32()), "b": pa.array([1, 2, None], pa.float32())}
     assert columns_of(tmp_path, columns)._column("X").dtype == np.float32

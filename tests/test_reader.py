@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from streamlearn._arrays import ArrayStream, Table
 from streamlearn._blocks import BlockSource, BlockStream
-from streamlearn._reader import Reader, Runs, counted_from
+from streamlearn._pieces import counted_from
+from streamlearn._reader import Reader, Runs
 
 N_BLOCKS = 3
 

@@ -1,0 +1,84 @@
+"""Pieces of tables that are due together: rows that follow each other, and the time at which each is due."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ._rows import concat_rows, take_rows
+from ._span import Span
+
+
+def counted_from(starts: np.ndarray, lengths: np.ndarray, step: int = 1) -> np.ndarray:
+    """Return ``start, start + step, ...`` for each run, as many as it is long."""
+    ends = np.cumsum(lengths)
+    n = int(ends[-1]) if len(ends) else 0
+    counted = np.arange(0, n * step, step)
+    counted += np.repeat(starts - step * (ends - lengths), lengths)
+    return counted
+
+
+class Pieces:
+    """Rows of tables, piece after piece.
+
+    Parameters
+    ----------
+    which, starts, lengths : ndarrays of shape (n_pieces,)
+        Of each piece the table, its first row and the number of its rows.
+    order : ndarray of shape (n_rows,)
+        Place in time of each row, piece after piece.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from streamlearn._pieces import Pieces
+    >>> pieces = Pieces(np.array([0, 1]), np.array([1, 0]), np.array([2, 1]), np.array([2, 0, 1]))
+    >>> pieces.gather([np.array([10, 11, 12]), np.array([20])])
+    array([12, 20, 11])
+    """
+
+    def __init__(self, which: np.ndarray, starts: np.ndarray, lengths: np.ndarray, order: np.ndarray) -> None:
+        self.which = which
+        self.starts = starts
+        self.lengths = lengths
+        self.order = order
+
+    def counts(self, n_tables: int) -> list[int]:
+        """Return the number of rows of each table."""
+        return np.bincount(self.which, self.lengths, n_tables).astype(int).tolist()
+
+    def of(self, good: np.ndarray) -> tuple[Pieces, np.ndarray]:
+        """Return the pieces of some tables, which are numbered anew, and of which of the times they are.
+
+        Parameters
+        ----------
+        good : ndarray of bool of shape (n_tables,)
+        """
+        keep = good[self.which]
+        stays = np.repeat(keep, self.lengths)
+        kept = np.empty(len(self.order), bool)
+        kept[self.order] = stays
+        order = (np.cumsum(kept) - 1)[self.order[stays]]
+        which = (np.cumsum(good) - 1)[self.which[keep]]
+        return Pieces(which, self.starts[keep], self.lengths[keep], order), kept
+
+    def gather(self, values: Sequence[Any]) -> Any:
+        """Return the rows of these values of the tables, in time."""
+        if Span.fits(values):
+            span = Span(values)
+            in_time = np.empty(len(self.order), np.int64)
+            in_time[self.order] = counted_from(
+                span.bases[self.which] + span.step * self.starts, self.lengths, span.step
+            )
+            return span.take(in_time)
+        by_table = np.argsort(self.which, kind="stable")
+        starts, lengths = self.starts[by_table], self.lengths[by_table]
+        rows = counted_from(starts, lengths)
+        due = self.order[counted_from((np.cumsum(self.lengths) - self.lengths)[by_table], lengths)]
+        back = np.empty_like(due)
+        back[due] = np.arange(len(due))
+        of_tables = np.split(rows, np.cumsum(self.counts(len(values)))[:-1])
+        taken = [take_rows(value, rows) for value, rows in zip(values, of_tables, strict=True)]
+        return take_rows(concat_rows(taken), back)

@@ -1,0 +1,80 @@
+"""Pieces of tables against a loop over single rows."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import sparse
+
+from streamlearn._pieces import Pieces, counted_from
+
+KINDS = {
+    "array": lambda values: values,
+    "float32": lambda values: values.astype(np.float32),
+    "one dimension": lambda values: values[:, 0].copy(),
+    "texts": lambda values: values.astype(str).astype(object),
+    "sparse": sparse.csr_array,
+    "frame": lambda values: pd.DataFrame(values, columns=["a", "b", "c"]),
+    "list": lambda values: values[:, 1].tolist(),
+}
+
+
+def dense(values):
+    return values.toarray() if sparse.issparse(values) else np.asarray(values)
+
+
+@st.composite
+def pieces(draw):
+    """Sizes of tables, pieces of them as (table, start, length), and an order of all rows."""
+    sizes = draw(st.lists(st.integers(1, 9), min_size=1, max_size=4))
+    drawn = []
+    for _ in range(draw(st.integers(1, 8))):
+        table = draw(st.integers(0, len(sizes) - 1))
+        start = draw(st.integers(0, sizes[table] - 1))
+        drawn.append((table, start, draw(st.integers(1, sizes[table] - start))))
+    n = sum(length for *_, length in drawn)
+    return sizes, drawn, draw(st.permutations(range(n)))
+
+
+def one_by_one(tables, drawn, order):
+    rows = [dense(tables[table])[start + i] for table, start, length in drawn for i in range(length)]
+    return [rows[i] for i in np.argsort(order)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(pieces())
+@settings(max_examples=40, deadline=None)
+def test_rows_come_in_time(kind, drawn):
+    sizes, drawn, order = drawn
+    values = np.arange(3.0 * sum(sizes)).reshape(-1, 3)
+    tables = [KINDS[kind](part) for part in np.split(values, np.cumsum(sizes)[:-1])]
+    gathered = Pieces(*np.array(drawn).T, np.array(order)).gather(tables)
+    assert type(gathered) is type(tables[0])
+    np.testing.assert_array_equal(dense(gathered), np.array(one_by_one(tables, drawn, order)))
+
+
+@given(pieces(), st.data())
+@settings(max_examples=100, deadline=None)
+def test_tables_that_cannot_be_read_leave_no_gap(drawn, data):
+    sizes, drawn, order = drawn
+    tables = [10 * i + np.arange(size) for i, size in enumerate(sizes)]
+    good = np.array(data.draw(st.lists(st.booleans(), min_size=len(sizes), max_size=len(sizes))))
+    rest, kept = Pieces(*np.array(drawn).T, np.array(order)).of(good)
+    whole = one_by_one(tables, drawn, order)
+    stays = [good[value // 10] for value in whole]
+    assert kept.tolist() == stays
+    if any(stays):
+        found = rest.gather([table for table, is_good in zip(tables, good, strict=True) if is_good])
+        assert found.tolist() == [value for value, is_good in zip(whole, stays, strict=True) if is_good]
+
+
+def test_rows_of_each_table_are_counted():
+    assert Pieces(np.array([2, 0, 2]), np.zeros(3, int), np.array([3, 1, 4]), np.arange(8)).counts(4) == [1, 0, 7, 0]
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 5))), st.integers(1, 4))
+def test_runs_are_counted_out(runs, step):
+    starts, lengths = np.array(runs, int).reshape(-1, 2).T
+    expected = [start + step * i for start, length in runs for i in range(length)]
+    assert counted_from(starts, lengths, step).tolist() == expected

@@ -193,7 +193,9 @@ def test_frames_train_what_takes_frames(tmp_path):
     class OnFrames(ClassifierMixin, BaseEstimator):
         def partial_fit(self, X, y, classes=None):
             assert X.columns.tolist() == ["kind", "x"]
-            self.inner_ = getattr(self, "inner_", SGDClassifier()).partial_fit(self.encode(X), y, classes=classes)
+            self.inner_ = getattr(self, "inner_", SGDClassifier(random_state=0)).partial_fit(
+                self.encode(X), y, classes=classes
+            )
             self.classes_ = self.inner_.classes_
             return self
 
@@ -204,7 +206,7 @@ def test_frames_train_what_takes_frames(tmp_path):
         def encode(X):
             return np.column_stack([X["x"], X["kind"] == "u"])
 
-    model = StreamingEstimator(OnFrames(), random_state=0, n_passes=3).fit(from_parquet(tmp_path, target="label"))
+    model = StreamingEstimator(OnFrames(), random_state=0, n_passes=10).fit(from_parquet(tmp_path, target="label"))
     assert model.score(from_parquet(tmp_path, target="label")) > 0.9
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections import OrderedDict
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -79,8 +81,8 @@ class ParquetFiles:
         """Return metadata and Arrow schema of a file."""
         footer = self._footers.get(file, self._stamp(file))
         if footer is None:
-            opened, footer = self._open(file, keep)
-            opened.close()
+            with self._opened(file, keep) as (_, footer):
+                pass
         return footer
 
     def _stamp(self, file: int) -> tuple[int, int] | None:
@@ -94,30 +96,34 @@ class ParquetFiles:
             return None
         return found.st_mtime_ns, found.st_size
 
-    def _open(self, file: int, keep: bool = True) -> tuple[Any, Footer]:
-        """Return an open file and its footer, which is read only if it is not at hand."""
+    @contextlib.contextmanager
+    def _opened(self, file: int, keep: bool = True) -> Iterator[tuple[Any, Footer]]:
+        """Open a file, and yield it with its footer, which is read only if it is not at hand."""
         pa = require("pyarrow", extra="parquet", purpose="from_parquet")
         pq = require("pyarrow.parquet", extra="parquet", purpose="from_parquet")
         path, stamp = self.paths[file], self._stamp(file)
         footer = self._footers.get(file, stamp)
         try:
             filesystem, inner = self._filesystem(path)
-            # what is far away is asked for all at once; what is at hand is read at less cost page by page
-            options = {"filesystem": filesystem, "pre_buffer": is_url(path)}
-            opened = pq.ParquetFile(inner, metadata=None if footer is None else footer[0], **options)
+            # a path would do, but each step in which the library finds out what lies there is one for which threads wait
+            source = pa.OSFile(inner) if filesystem is None else filesystem.open(inner, "rb")
         except FileNotFoundError as error:
             raise is_gone(path) from error
-        except pa.ArrowInvalid as error:
-            hint = "it is empty" if not is_url(path) and not os.path.getsize(path) else "it may have been cut short"
-            raise ValueError(
-                f"{path!r} is no Parquet file that can be read: {hint}. Write it again, or leave it out of paths ({error})."
-            ) from error
-        if footer is None:
-            # metadata.schema would do as well, but they refer to each other then, and are freed only by garbage collection
-            footer = opened.metadata, opened.schema_arrow
-            if keep:
-                self._footers.keep(file, stamp, footer)
-        return opened, footer
+        with source:
+            try:
+                # what is far away is asked for all at once; what is at hand is read at less cost page by page
+                opened = pq.ParquetFile(source, metadata=footer and footer[0], pre_buffer=filesystem is not None)
+            except pa.ArrowInvalid as error:
+                hint = "it is empty" if not is_url(path) and not os.path.getsize(path) else "it may have been cut short"
+                raise ValueError(
+                    f"{path!r} is no Parquet file that can be read: {hint}. Write it again, or leave it out of paths ({error})."
+                ) from error
+            if footer is None:
+                # metadata.schema would do as well, but they refer to each other then: only garbage collection frees them
+                footer = opened.metadata, opened.schema_arrow
+                if keep:
+                    self._footers.keep(file, stamp, footer)
+            yield opened, footer
 
     def _filesystem(self, path: str) -> tuple[Any, str]:
         if not is_url(path):
@@ -208,8 +214,7 @@ class ParquetFiles:
             fragment = self._fragment(file, row_group)
             return fragment.to_table(schema=self.schema(file), columns=names, filter=condition, use_threads=False)
         from_file = [name for name in names if name not in self.partitions]
-        opened, _ = self._open(file)
-        with opened:
+        with self._opened(file) as (opened, _):
             table = opened.read_row_group(row_group, columns=from_file, use_threads=False)
         for name, values in self.partitions.items():
             if name in names and name not in table.column_names:

@@ -18,6 +18,11 @@ def write(path, values, columns=("a",), **options):
     pq.write_table(pa.table({**features, "label": np.zeros(len(values))}), path, row_group_size=10, **options)
 
 
+class Named(pa.OSFile):
+    def __init__(self, path):
+        self.name = os.path.basename(path)
+
+
 @pytest.fixture
 def opened(monkeypatch):
     """A list to which each file that is opened adds its name and metadata, if that had to be read."""
@@ -27,8 +32,9 @@ def opened(monkeypatch):
     def noting(self, source, metadata=None, **options):
         original(self, source, metadata=metadata, **options)
         if metadata is None:
-            opened.append((os.path.basename(source), weakref.ref(self.metadata)))
+            opened.append((source.name, weakref.ref(self.metadata)))
 
+    monkeypatch.setattr(pa, "OSFile", Named)
     monkeypatch.setattr(pq.ParquetFile, "__init__", noting)
     return opened
 

@@ -18,7 +18,7 @@ from ._optional import require
 Footer = tuple[Any, Any]  # metadata and Arrow schema
 
 # So many are kept in any case, others while all together are small: in memory they are several times larger.
-_FEW_FOOTERS, _FOOTER_BYTES = 16, 2**20
+_FEW_FOOTERS, _FOOTER_BYTES = 16, 2**19
 _FEW_FILES = 128
 
 

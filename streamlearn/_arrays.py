@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 
 from ._failures import RAISE, Failures, GuardOfOne
+from ._passes import close
 from ._random import fresh_seed, mix, mix32, permute
 from ._reader import Reader, Runs, by_table, pass_key
 from ._rows import concat_rows, n_rows, row_bytes, slice_rows, take_rows
 from ._span import Span
 from ._state import check_state
-from ._streamer import Streamer, close
+from ._streamer import Streamer
 
 _SAMPLES_AHEAD = 256
 _ROWS_SEARCHED = 4096

@@ -18,10 +18,11 @@ from ._interrupts import pause
 from ._labels import Labels, no_label, plain_numbers
 from ._mux_base import BaseMux
 from ._outputs import stream_name
+from ._passes import close
 from ._pool import StreamPool
 from ._random import mix
 from ._schema import kind_of_y
-from ._streamer import Streamer, close
+from ._streamer import Streamer
 from ._training import Batches
 
 _ROWS = 4096

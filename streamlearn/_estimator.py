@@ -26,11 +26,12 @@ from ._fit_source import is_pool, make_source, rules_of, validated_arrays
 from ._interrupts import usable_when_interrupted
 from ._methods import InnerMethods, inner_has
 from ._mux import MODES
+from ._passes import close
 from ._pool import StreamPool
 from ._random import mix
 from ._run import Run, mux_settings
 from ._sklearn import HasMethods, Interval, RealNotInt, StrOptions, routing_enabled
-from ._streamer import Streamer, close
+from ._streamer import Streamer
 from ._training import Batches, Trainer
 from ._visits import DISTS, check_lam
 from ._watch import check_validation, watch_of

@@ -10,8 +10,9 @@ from sklearn.utils import get_tags
 
 from ._batch import as_batch
 from ._labels import KnownLabels
+from ._passes import close
 from ._schema import check_weight
-from ._streamer import check_max_batches, close
+from ._streamer import check_max_batches
 
 
 class StreamLearner(MetaEstimatorMixin, BaseEstimator):

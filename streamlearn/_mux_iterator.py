@@ -16,12 +16,13 @@ import numpy as np
 
 from ._failures import RAISE, Failures, OnError, TooManyStreamErrors
 from ._interrupts import pause
+from ._passes import close
 from ._plan import Planner
 from ._policies import Policy
 from ._random import mix
 from ._read_ahead import Blocks, largest_block
 from ._state import check_same, check_state, pack, restore_iterator, save_iterator, unpack
-from ._streamer import Streamer, close
+from ._streamer import Streamer
 
 _SLOTS_PULLED = 1024
 

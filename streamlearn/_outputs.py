@@ -10,10 +10,11 @@ import numpy as np
 
 from ._arrays import SampleStream
 from ._batch import Batch
+from ._passes import close
 from ._pool import StreamPool
 from ._random import mix
 from ._rows import concat_rows, n_rows
-from ._streamer import Streamer, close
+from ._streamer import Streamer
 from ._training import Batches
 
 _ROWS = 4096

@@ -34,7 +34,8 @@ except ImportError:  # since joblib 1.6 it is a dependency of joblib, no part
     from cloudpickle import dumps
 
 from ._interrupts import get_from
-from ._streamer import Streamer, close
+from ._passes import close
+from ._streamer import Streamer
 
 _CHUNK_ITEMS = 256
 _CHUNK_BYTES = 2**20

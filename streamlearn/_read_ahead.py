@@ -10,8 +10,8 @@ import numpy as np
 
 from ._ahead import Ahead
 from ._failures import LAG, Failures, Guard
+from ._passes import close
 from ._plan import Planner
-from ._streamer import close
 
 _BLOCK = 32768
 _FEW = 8192

@@ -15,10 +15,10 @@ from ._batch import Batch
 from ._failures import Failures
 from ._fit_source import Source
 from ._mux import StochasticMux
+from ._passes import close
 from ._progress import Progress
 from ._rows import row_bytes
 from ._state import check_state, pack
-from ._streamer import close
 from ._training import Batches, Trainer, warn_if_endless
 from ._visits import check_weights
 

@@ -26,12 +26,13 @@ from ._candidates import Data, Outcome, Scorer, Work, advance, made
 from ._checkpoint_file import FORMATS, check_path
 from ._estimator import StreamingEstimator
 from ._fit_source import as_pool, is_pool
+from ._passes import close
 from ._random import fresh_seed, mix, small_seed
 from ._rungs import Rung
 from ._search_checkpoint import REFIT, Journal, check_same_splits, fit_best, journal_of, saved_search
 from ._search_table import Row, best_index, best_of, columns
 from ._sklearn import Interval, StrOptions
-from ._streamer import Streamer, close
+from ._streamer import Streamer
 
 COUNT = Interval(numbers.Integral, 1, None, closed="left")
 

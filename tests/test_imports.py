@@ -15,7 +15,7 @@ LAYERS = [
     {"_interrupts", "_labels", "_memory", "_optional", "_random", "_sklearn"},
     {"_rows"},
     {"_checkpoint_file", "_span", "_state"},
-    {"_accumulate", "_pieces"},
+    {"_accumulate", "_passes", "_pieces"},
     {"_streamer", "_visits", "_ahead", "_prefetch", "_files"},
     {"_policies", "_processes", "_failures", "_windows", "_block_source"},
     {"_plan", "_stochastic", "_reader"},

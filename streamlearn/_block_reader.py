@@ -209,7 +209,8 @@ class BlockReader(Reader):
             window.first = first if window.first is None else window.first
             _refuse_other_kinds(kinds, window.first, window.source, block)
             for name in self._parts:
-                parts[name].append(columns.pop(name))
+                parts[name].append(columns[name])
+            del columns  # each part is given back as soon as it is mixed
         with self._lock:
             self.blocks_read += len(window.blocks)
         n = window.size

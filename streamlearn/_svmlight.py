@@ -37,7 +37,9 @@ class SvmlightSource(BlockSource):
                 io.BytesIO(self._lines.read(block)), n_features=self._n_features, zero_based=self._zero_based
             )
         except ValueError as error:
-            raise ValueError(f"{self._lines.path!r}: {error}. Check n_features and zero_based, or the file.") from error
+            raise ValueError(
+                f"{self._lines.path!r}: {str(error).rstrip('.')}. Check n_features and zero_based, or the file."
+            ) from error
         return {"X": X, "y": y}
 
     def where(self, block: int) -> str:

@@ -227,11 +227,29 @@ class BlockReader(Reader):
         windows, pieces = where
         if self._prefetcher is not None and any(window.future is not None for window in windows):
             self._prefetcher.refuse_forked()  # it is no error of a stream, which a guard would handle
+        tables, skipped = self._tables(windows, pieces.counts(len(windows)), guard)
+        pieces, kept = Pieces(pieces.which, pieces.starts - skipped[pieces.which], pieces.lengths, pieces.order), None
+        if None in tables:
+            pieces, kept = pieces.of(np.array([columns is not None for columns in tables]))
+        good = [columns for columns in tables if columns is not None]
+        batch = {name: pieces.gather([columns[name] for columns in good]) for name in self._parts} if good else None
+        with self._lock:
+            for window in list(self._cached.values()):
+                if self._n_bytes <= self._cache_bytes:
+                    break
+                if not window.n_pins:
+                    self._drop(window)
+        self._warn_if_read_too_often()
+        return batch, kept
+
+    def _tables(
+        self, windows: list[Window], counts: list[int], guard: Any
+    ) -> tuple[list[dict[str, Any] | None], np.ndarray]:
+        """Return the rows of windows, None of what cannot be read, and how many of their first rows are left out."""
         tables: list[dict[str, Any] | None] = [None] * len(windows)
+        skipped = np.zeros(len(windows), np.int64)
         # What is at hand comes first: the rest of a window that ends is copied, to make room before others are read.
         missing = [window.columns is None for window in windows]
-        counts = pieces.counts(len(windows))
-        skipped = np.zeros(len(windows), np.int64)
         for i in sorted(range(len(windows)), key=missing.__getitem__):
             window, n = windows[i], counts[i]
             if guard is None:
@@ -246,19 +264,7 @@ class BlockReader(Reader):
                 columns = {name: take_into_rows(values, rest) for name, values in columns.items()}
             tables[i] = columns
             self._unpin(window)
-        pieces, kept = Pieces(pieces.which, pieces.starts - skipped[pieces.which], pieces.lengths, pieces.order), None
-        if None in tables:
-            pieces, kept = pieces.of(np.array([columns is not None for columns in tables]))
-        good = [columns for columns in tables if columns is not None]
-        batch = {name: pieces.gather([columns[name] for columns in good]) for name in self._parts} if good else None
-        with self._lock:
-            for window in list(self._cached.values()):
-                if self._n_bytes <= self._cache_bytes:
-                    break
-                if not window.n_pins:
-                    self._drop(window)
-        self._warn_if_read_too_often()
-        return batch, kept
+        return tables, skipped
 
     def _unpin(self, window: Window) -> None:
         with self._lock:

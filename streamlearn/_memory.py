@@ -17,10 +17,9 @@ if hasattr(mmap, "MAP_PRIVATE"):  # by default, a forked child would share it
 
 
 class _InUse(threading.local):
-    """The memories whose ``with`` statements this thread is in, the innermost last."""
+    """The memory whose ``with`` statement this thread has entered last; none, once it has left one."""
 
-    def __init__(self) -> None:
-        self.memories: list[Memory] = []
+    memory: weakref.ref[Memory] | None = None
 
 
 _in_use = _InUse()
@@ -50,10 +49,10 @@ class Memory:
         self.free: dict[int, list[mmap.mmap]] = {}
 
     def __enter__(self) -> None:
-        _in_use.memories.append(self)
+        _in_use.memory = weakref.ref(self)
 
     def __exit__(self, *_: object) -> None:
-        _in_use.memories.pop()
+        _in_use.memory = None  # no stack: an interrupt in between would leave this on it for ever
 
     def empty(self, n_bytes: int) -> np.ndarray:
         least = max(n_bytes - 1, 1).bit_length()
@@ -91,6 +90,5 @@ class _Lent:
 
 def empty_bytes(n_bytes: int) -> np.ndarray:
     """Return bytes that are not filled, from the memory in use in this thread, if there is one and they are many."""
-    if n_bytes < _LARGE or not _in_use.memories:
-        return np.empty(n_bytes, np.uint8)
-    return _in_use.memories[-1].empty(n_bytes)
+    memory = None if n_bytes < _LARGE or _in_use.memory is None else _in_use.memory()
+    return np.empty(n_bytes, np.uint8) if memory is None else memory.empty(n_bytes)

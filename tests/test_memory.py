@@ -55,6 +55,19 @@ def test_small_arrays_and_those_outside_come_from_numpy(mapped):
     assert not mapped
 
 
+def test_an_interrupt_within_the_statement_leaves_nothing_in_use(mapped):
+    interrupted = Memory()
+    interrupted.__enter__()  # as after an interrupt before the body is reached
+    with Memory():
+        pass
+    assert empty_bytes(4 * LARGE).base is None
+    interrupted.__enter__()
+    del interrupted
+    gc.collect()
+    assert empty_bytes(4 * LARGE).base is None
+    assert not mapped
+
+
 @given(
     steps=st.lists(
         st.tuples(st.integers(0, 7), st.sampled_from([LARGE, LARGE + 1, 3 * LARGE, 9 * LARGE])), min_size=1, max_size=40
@@ -108,15 +121,12 @@ def test_what_fits_nothing_makes_room_for_what_is_new(mapped):
         del large
 
 
-def test_inner_memory_is_used_and_then_the_outer_one_again(mapped):
-    outer, inner = Memory(), Memory()
-    with outer:
-        empty_bytes(LARGE)
-        with inner:
-            empty_bytes(LARGE)
-        assert len(mapped) == 2
-        empty_bytes(LARGE)
-    assert len(mapped) == 2
+def test_inner_memory_is_used_and_then_none(mapped):
+    with Memory():
+        with Memory():
+            assert empty_bytes(LARGE).base is not None
+        assert empty_bytes(LARGE).base is None
+    assert len(mapped) == 1
 
 
 def test_threads_use_one_memory_at_once():

@@ -18,6 +18,7 @@ _executors: dict[str, ThreadPoolExecutor] = {}
 # A thread that works ahead disturbs the learner, whose every call hands the interpreter over: at a tenth of the time it costs
 # more than it saves, from a third on it pays.
 _WORTH_IT = 0.25
+_CALLS = 8  # so many of the last ones decide
 
 
 class Ahead:
@@ -39,7 +40,8 @@ class Ahead:
         self._most = most
         self._countdown = after
         self._always = not after
-        self._spent = self._passed = 0.0
+        self._n_calls = 0
+        self._share = 0.0  # of all the time
         self._ended = time.perf_counter()
         self._future: Future | None = None
         self._pid = 0
@@ -50,9 +52,11 @@ class Ahead:
             began = time.perf_counter()
             result = function()
             ended = time.perf_counter()
-            # of the last calls: the first ones find cold caches, and a single one may have waited for another thread
-            self._spent = 7 / 8 * self._spent + ended - began
-            self._passed = 7 / 8 * self._passed + ended - self._ended
+            if self._n_calls:  # the first one finds cold caches
+                # each counts as much, however long it took: a single one may have waited for another thread, or for a user
+                share = (ended - began) / max(ended - self._ended, 1e-9)
+                self._share += (share - self._share) / min(self._n_calls, _CALLS)
+            self._n_calls += 1
             self._ended = ended
         else:
             refuse_forked(self._pid)
@@ -81,7 +85,7 @@ class Ahead:
             self._countdown = 2**62  # the interpreter is ending, and other threads with it: this one goes on alone
 
     def _pays(self) -> bool:
-        return self._always or _WORTH_IT * self._passed <= self._spent <= self._most * self._passed
+        return self._always or _WORTH_IT <= self._share <= self._most
 
     def settle(self) -> None:
         """Wait until nothing is under way; its result stays to be fetched."""

@@ -325,7 +325,8 @@ class ArrayReader(Reader):
 def _gather_column(name: str, parts: list[tuple[Any, np.ndarray, int, int]], back: np.ndarray) -> Any:
     """Gather one column from ``(columns, rows, start, stop)`` of each table, and bring the rows into their order in time.
 
-    Row ``i`` in time is the one at ``back[i]`` of them all, of which those of a table are from ``start`` to ``stop``.
+    Row ``i`` in time is the one at ``back[i]`` of them all, of which those of a table are from ``start`` to ``stop``. They do not
+    follow each other, as those of ``Pieces`` do.
     """
     values = [columns[name] for columns, *_ in parts]
     if not Span.fits(values):

@@ -18,7 +18,7 @@ from ._pieces import Pieces, counted_from
 from ._prefetch import Prefetcher
 from ._random import generator, mix32
 from ._reader import Reader, Runs, pass_key
-from ._rows import concat_rows, is_frame, n_rows, row_bytes, take_into_rows
+from ._rows import is_frame, n_rows, row_bytes, take_into_rows
 from ._windows import Layout, Window
 
 # A mux plans as many samples at once as have 8 MB: here at most 16384, since the windows that they lie in are held meanwhile.
@@ -216,7 +216,13 @@ class BlockReader(Reader):
         n = window.size
         order = np.arange(n) if window.key is None else generator(window.key).permutation(n)
         with self._memory:  # also where nothing is mixed: rows at such addresses are gathered fastest
-            return {name: take_into_rows(concat_rows(parts.pop(name)), order) for name in self._parts}
+            if len(window.blocks) == 1:
+                return {name: take_into_rows(parts.pop(name)[0], order) for name in self._parts}
+            sizes = window.source.rows()[window.blocks]
+            due = np.empty_like(order)
+            due[order] = np.arange(n)
+            pieces = Pieces(np.arange(len(sizes)), np.zeros_like(sizes), sizes, due)
+            return {name: pieces.gather(parts.pop(name)) for name in self._parts}
 
     def gather(self, where: Any) -> dict[str, Any]:
         batch, _ = self.gather_good(where, None)
@@ -248,7 +254,8 @@ class BlockReader(Reader):
         """Return the rows of windows, None of what cannot be read, and how many of their first rows are left out."""
         tables: list[dict[str, Any] | None] = [None] * len(windows)
         skipped = np.zeros(len(windows), np.int64)
-        # What is at hand comes first: the rest of a window that ends is copied, to make room before others are read.
+        # What is at hand comes first: the rest of a window that ends is copied, to make room before others are read. Once all of
+        # a window is located, and nothing before it waits, what is due are its last rows.
         missing = [window.columns is None for window in windows]
         for i in sorted(range(len(windows)), key=missing.__getitem__):
             window, n = windows[i], counts[i]

@@ -132,10 +132,9 @@ class Columns(Chosen):
         if self.has_lists:
             columns = [_rows(table.column(name), name, self._leave_out) for name in self.features]
             return np.concatenate(columns, axis=1, dtype=self.dtype)
+        # In one step, of which threads make the most; several batches would have to be joined, which is the slower way.
         if self.is_matrix and len(batches := table.select(self.features).to_batches()) == 1:
-            return (
-                batches[0].to_tensor(null_to_nan=True, row_major=True).to_numpy()
-            )  # one step, of which threads make the most
+            return batches[0].to_tensor(null_to_nan=True, row_major=True).to_numpy()
         X = empty_rows(len(table), len(self.features), self.dtype)
         for j, name in enumerate(self.features):
             X[:, j] = _numbers(table.column(name))

@@ -8,14 +8,20 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ._files import is_gone, is_url, partition_of, refuse_missing, short_names
 from ._optional import require
 
-Footer = tuple[Any, Any]  # metadata and Arrow schema
+
+class Footer(NamedTuple):
+    """What a file says of itself."""
+
+    metadata: Any
+    schema: Any  # of Arrow
+
 
 # So many are kept in any case, others while all together are small: in memory they are several times larger.
 _FEW_FOOTERS, _FOOTER_BYTES = 16, 2**19
@@ -42,15 +48,15 @@ class _Footers:
     def keep(self, file: int, stamp: Any, footer: Footer) -> None:
         with self._lock:
             if file in self._kept:
-                self._n_bytes -= _size(self._kept.pop(file)[1])
+                self._forget(file)
             self._kept[file] = stamp, footer
-            self._n_bytes += _size(footer)
+            self._n_bytes += footer.metadata.serialized_size
             while len(self._kept) > _FEW_FOOTERS and self._n_bytes > _FOOTER_BYTES:
-                self._n_bytes -= _size(self._kept.popitem(last=False)[1][1])
+                self._forget(next(iter(self._kept)))
 
-
-def _size(footer: Footer) -> int:
-    return footer[0].serialized_size
+    def _forget(self, file: int) -> None:
+        _, footer = self._kept.pop(file)
+        self._n_bytes -= footer.metadata.serialized_size
 
 
 class ParquetFiles:
@@ -78,41 +84,39 @@ class ParquetFiles:
         self._footers = _Footers()
 
     def footer(self, file: int, keep: bool = True) -> Footer:
-        """Return metadata and Arrow schema of a file."""
-        footer = self._footers.get(file, self._stamp(file))
+        """Return metadata and Arrow schema of a file, and keep them for its row groups, if that is wanted."""
+        path = self.paths[file]
+        footer = None if is_url(path) else self._footers.get(file, _stamp(path))
         if footer is None:
             with self._opened(file, keep) as (_, footer):
                 pass
         return footer
-
-    def _stamp(self, file: int) -> tuple[int, int] | None:
-        """Return what changes when a file is written again."""
-        path = self.paths[file]
-        if is_url(path):  # asking would cost as much as reading
-            return None
-        try:
-            found = os.stat(path)
-        except OSError:  # what is wrong is said when it is opened
-            return None
-        return found.st_mtime_ns, found.st_size
 
     @contextlib.contextmanager
     def _opened(self, file: int, keep: bool = True) -> Iterator[tuple[Any, Footer]]:
         """Open a file, and yield it with its footer, which is read only if it is not at hand."""
         pa = require("pyarrow", extra="parquet", purpose="from_parquet")
         pq = require("pyarrow.parquet", extra="parquet", purpose="from_parquet")
-        path, stamp = self.paths[file], self._stamp(file)
-        footer = self._footers.get(file, stamp)
+        path = self.paths[file]
         try:
             filesystem, inner = self._filesystem(path)
-            # a path would do, but each step in which the library finds out what lies there is one for which threads wait
-            source = pa.OSFile(inner) if filesystem is None else filesystem.open(inner, "rb")
+            if filesystem is None:
+                stamp = _stamp(path)
+                # a path would do, but each step in which the library finds out what lies there is one for which threads wait
+                source = pa.OSFile(inner)
+            else:
+                source = filesystem.open(inner, "rb")
+                stamp = getattr(source, "details", None) or filesystem.ukey(inner)
         except FileNotFoundError as error:
             raise is_gone(path) from error
         with source:
+            footer = self._footers.get(file, stamp)
+            if footer is not None and filesystem is None and _stamp(path) != stamp:
+                footer = None  # it was replaced before it was opened
             try:
                 # what is far away is asked for all at once; what is at hand is read at less cost page by page
-                opened = pq.ParquetFile(source, metadata=footer and footer[0], pre_buffer=filesystem is not None)
+                options = {"metadata": footer and footer.metadata, "pre_buffer": filesystem is not None}
+                opened = pq.ParquetFile(source, **options)
             except pa.ArrowInvalid as error:
                 hint = "it is empty" if not is_url(path) and not os.path.getsize(path) else "it may have been cut short"
                 raise ValueError(
@@ -120,7 +124,9 @@ class ParquetFiles:
                 ) from error
             if footer is None:
                 # metadata.schema would do as well, but they refer to each other then: only garbage collection frees them
-                footer = opened.metadata, opened.schema_arrow
+                footer = Footer(opened.metadata, opened.schema_arrow)
+                if self.columns is not None:
+                    self._check(file, footer.schema)
                 if keep:
                     self._footers.keep(file, stamp, footer)
             yield opened, footer
@@ -132,12 +138,12 @@ class ParquetFiles:
         return fsspec.core.url_to_fs(path, **(self.storage_options or {}))
 
     def note_schema(self) -> None:
-        self._schema = self.footer(0)[1]
+        self._schema = self.footer(0).schema
 
     def schema(self, file: int, own: Any = None) -> Any:
         """Arrow schema of a file, with the columns that its directories name."""
         pa = require("pyarrow", extra="parquet", purpose="from_parquet")
-        schema = self.footer(file)[1] if own is None else own
+        schema = self.footer(file).schema if own is None else own
         for name, values in self.partitions.items():
             if name not in schema.names:
                 schema = schema.append(pa.field(name, _partition_type(values)))
@@ -174,14 +180,19 @@ class ParquetFiles:
             return None
 
     def _checked(self, file: int) -> np.ndarray:
+        """Check the schema of a file, and return the number of rows of each row group."""
+        # of many files those that are looked at last would push out the others, and none would be at hand for long
         metadata, own = self.footer(file, keep=file < _FEW_FOOTERS)
+        self._check(file, own)
+        return np.array([metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)], np.int64)
+
+    def _check(self, file: int, own: Any) -> None:
         if self._schema is None or not own.equals(self._schema):
             schema, where = self.schema(file, own), repr(self.paths[file])
             self.columns.check(schema, where)
             refuse_missing([] if self.group_by is None else [self.group_by], schema.names, where)
             try_filter(self.filters, schema, where)
             self._schema = own if self._schema is None else self._schema
-        return np.array([metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)], np.int64)
 
     def _fragment(self, file: int, group: int) -> Any:
         ds = require("pyarrow.dataset", extra="parquet", purpose="from_parquet")
@@ -214,7 +225,12 @@ class ParquetFiles:
             fragment = self._fragment(file, row_group)
             return fragment.to_table(schema=self.schema(file), columns=names, filter=condition, use_threads=False)
         from_file = [name for name in names if name not in self.partitions]
-        with self._opened(file) as (opened, _):
+        with self._opened(file) as (opened, footer):
+            if row_group >= footer.metadata.num_row_groups:
+                raise ValueError(
+                    f"{self.paths[file]!r} has {footer.metadata.num_row_groups} row groups, where more were counted before: the "
+                    "data has changed. Make the pool again."
+                )
             table = opened.read_row_group(row_group, columns=from_file, use_threads=False)
         for name, values in self.partitions.items():
             if name in names and name not in table.column_names:
@@ -223,6 +239,15 @@ class ParquetFiles:
                 )
                 table = table.append_column(name, column)
         return table
+
+
+def _stamp(path: str) -> tuple[int, ...] | None:
+    """Return what changes when a file is written again."""
+    try:
+        found = os.stat(path)
+    except OSError:  # what is wrong is said when it is opened
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def try_filter(filters: Any, schema: Any, where: str) -> None:

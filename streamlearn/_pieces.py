@@ -15,7 +15,7 @@ def counted_from(starts: np.ndarray, lengths: np.ndarray, step: int = 1) -> np.n
     """Return ``start, start + step, ...`` for each run, as many as it is long."""
     ends = np.cumsum(lengths)
     n = int(ends[-1]) if len(ends) else 0
-    counted = np.arange(0, n * step, step)
+    counted = np.arange(0, n * step, step, dtype=np.int64)  # addresses do not fit what is usual on Windows
     counted += np.repeat(starts - step * (ends - lengths), lengths)
     return counted
 
@@ -80,7 +80,9 @@ class Pieces:
         back = np.empty_like(due)
         back[due] = np.arange(len(due))
         of_tables = np.split(rows, np.cumsum(self.counts(len(values)))[:-1])
-        taken = [_take(value, rows) for value, rows in zip(values, of_tables, strict=True)]
+        # of several tables slices are joined, which copies them; of one they would be all that some frames copy
+        take = _take if len(values) > 1 else take_rows
+        taken = [take(value, rows) for value, rows in zip(values, of_tables, strict=True)]
         return take_rows(concat_rows(taken), back)
 
 

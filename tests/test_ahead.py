@@ -27,21 +27,24 @@ def clock(monkeypatch):
     return clock
 
 
-def threads_of_calls(clock, seconds_inside, seconds_between, after, n_calls=12, **options):
-    """Call a function that takes ``seconds_inside``, every so often, and return its results and in which threads it ran."""
+def threads_of_calls(clock, seconds_inside, seconds_between, after, n_calls=12, first=0.0, pause_after=-1, **options):
+    """Call a function that takes ``seconds_inside``, every so often, and return its results and in which threads it ran.
+
+    The first call takes ``first`` seconds more, and after one of them there is a pause of a minute.
+    """
     numbers, threads = itertools.count(), []
 
     def function():
         threads.append(threading.current_thread().name)
         if threading.current_thread() is threading.main_thread():
-            clock.now += seconds_inside
+            clock.now += seconds_inside + first * (len(threads) == 1)
         return next(numbers)
 
     ahead = Ahead("plan", after, **options)
     results = []
     for _ in range(n_calls):
         results.append(ahead.next(function))
-        clock.now += seconds_between
+        clock.now += seconds_between + 60.0 * (len(results) - 1 == pause_after)
     ahead.close()
     return results, [name.startswith("streamlearn-plan") for name in threads[:n_calls]]
 
@@ -65,6 +68,16 @@ def test_work_that_takes_little_of_the_time_stays_with_the_caller(clock):
     results, ahead = threads_of_calls(clock, seconds_inside=1.0, seconds_between=9.0, after=3)
     assert results == list(range(12))
     assert not any(ahead)
+
+
+def test_a_long_first_call_decides_nothing(clock):
+    _, ahead = threads_of_calls(clock, 0.1, 1.0, after=3, n_calls=40, first=60.0)
+    assert not any(ahead)
+
+
+def test_a_pause_does_not_keep_work_from_being_done_ahead(clock):
+    _, ahead = threads_of_calls(clock, 1.0, 1.0, after=8, pause_after=4)
+    assert ahead == [False] * 9 + [True] * 3
 
 
 def test_work_is_done_ahead_from_the_first_call_on_if_asked_for(clock):

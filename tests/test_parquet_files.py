@@ -92,3 +92,62 @@ def test_a_file_that_was_cut_short_is_refused_whole(tmp_path):
     ):
         given.extend(item["X"][0] for item in pool[1].generate())
     assert not given
+
+
+def test_a_file_that_was_replaced_by_one_of_the_same_size_and_time_is_read_as_it_is(tmp_path):
+    columns = {"a": np.arange(30.0), "b": np.arange(30.0) + 100, "label": np.zeros(30)}
+    path, other = tmp_path / "0.parquet", tmp_path / "other"
+    for where, names in ((path, "ab"), (other, "ba")):
+        table = pa.table({name: columns[name] for name in (*names, "label")})
+        pq.write_table(table, where, row_group_size=10, compression="none", use_dictionary=False)
+    pool = from_parquet(path, target="label", features=["a"])
+    before, _, _ = drained(pool, lam=None)
+    assert other.stat().st_size == path.stat().st_size
+    os.utime(other, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns))
+    os.replace(other, path)
+    after, _, _ = drained(pool, lam=None)
+    np.testing.assert_array_equal(np.sort(before[:, 0]), columns["a"])
+    np.testing.assert_array_equal(np.sort(after[:, 0]), columns["a"])
+
+
+def test_files_behind_urls_that_were_written_again_are_read_as_they_are():
+    memory = pytest.importorskip("fsspec").filesystem("memory")
+    one, two = np.ones(20), np.full(20, 2.0)
+    try:
+        for columns in ({"a": one, "b": two}, {"b": two, "a": one}):
+            for i in range(20):
+                with memory.open(f"/again/{i}.parquet", "wb") as file:
+                    pq.write_table(pa.table({**columns, "label": np.zeros(20)}), file, row_group_size=10)
+            if "b" in list(columns)[1]:
+                pool = from_parquet("memory://again/*.parquet", target="label", features=["a"])
+            assert set(drained(pool, lam=None)[0][:, 0]) == {1.0}
+    finally:
+        memory.rm("/again", recursive=True)
+
+
+CHANGES = {
+    "a column of another type": (
+        {"a": np.arange(30) % 2 == 0},
+        r"1\.parquet': column 'a' is bool, but double in the first file",
+    ),
+    "another name": ({"c": np.arange(30.0)}, r"1\.parquet' has no column 'a'"),
+    "fewer row groups": (
+        {"a": np.arange(9.0)},
+        r"1\.parquet' has 1 row groups, where more were counted before.*Make the pool again",
+    ),
+    "fewer rows": ({"a": np.arange(28.0)}, r"X has 8 rows where 10 were counted before.*Make the pool again"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("n_files", [3, 40])
+def test_what_no_longer_fits_the_pool_is_named(tmp_path, change, n_files):
+    for i in range(n_files):
+        write(tmp_path / f"{i}.parquet", np.arange(30.0))
+    pool = from_parquet(tmp_path, target="label")
+    drained(pool, lam=None)
+    columns, message = CHANGES[change]
+    n = len(next(iter(columns.values())))
+    pq.write_table(pa.table({**columns, "label": np.zeros(n)}), tmp_path / "1.parquet", row_group_size=10)
+    with pytest.raises(ValueError, match=message):
+        drained(pool, lam=None)

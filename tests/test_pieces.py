@@ -69,6 +69,15 @@ def test_tables_that_cannot_be_read_leave_no_gap(drawn, data):
         assert found.tolist() == [value for value, is_good in zip(whole, stays, strict=True) if is_good]
 
 
+@pytest.mark.parametrize("n_tables", [1, 2])
+def test_a_few_rows_do_not_keep_a_frame_in_memory(n_tables):
+    frames = [pd.DataFrame({"a": np.arange(1000.0), "b": np.arange(1000.0)}) for _ in range(n_tables)]
+    n = 5 * n_tables
+    rows = Pieces(np.arange(n_tables), np.zeros(n_tables, int), np.full(n_tables, 5), np.arange(n)).gather(frames)
+    assert len(rows) == n
+    assert not any(np.shares_memory(rows[name], frame[name]) for name in "ab" for frame in frames)
+
+
 def test_rows_of_each_table_are_counted():
     assert Pieces(np.array([2, 0, 2]), np.zeros(3, int), np.array([3, 1, 4]), np.arange(8)).counts(4) == [1, 0, 7, 0]
 

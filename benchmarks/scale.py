@@ -51,8 +51,8 @@ def rows(quick: bool) -> Iterator[Row]:
     yield Row(
         "bytes of an idle stream", each, each, each, "<=1000", each, 0.0, "bytes", "Pool and running mux of 100000."
     )
-    small = X[:100_000], y[:100_000]
-    nested = [StochasticMux(from_arrays(small[0], small[1], n_streams=1000), 8, 16) for _ in range(100)]
+    parts = zip(np.split(X, 100), np.split(y, 100), strict=True)
+    nested = [StochasticMux(from_arrays(*part, n_streams=1000), 8, 16) for part in parts]
     deep = StochasticMux(nested, 8, 16, random_state=0)
     flat = StochasticMux(pools[100_000], 8, 16, random_state=0)
 
@@ -67,9 +67,17 @@ def rows(quick: bool) -> Iterator[Row]:
         lambda: take_items(deep, 20_000),
         lambda: take_items(flat, 20_000),
         bar="<=1.3",
-        work="20 000 samples one by one; each visit of a nested mux starts it afresh.",
+        work="The same rows, 20 000 one by one; each visit of a nested mux starts it afresh.",
         n_ours=20_000,
-        repeats=3,
+        repeats=5,
+    )
+    yield compare(
+        "nested 100 x 1000 / flat 100000, batches",
+        draining(deep, n_batches),
+        draining(flat, n_batches),
+        bar="<=1.3",
+        work="The same in batches of 256.",
+        n_ours=n_batches * BATCH,
     )
     names = "sklearn.base,sklearn.metrics,sklearn.neural_network,sklearn.decomposition,sklearn.model_selection"
 

@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from ._cursors import CursorReader, Runs, by_table, pass_key
 from ._failures import RAISE, Failures, GuardOfOne
 from ._passes import close
 from ._random import fresh_seed, mix, mix32, permute
-from ._reader import Reader, Runs, by_table, pass_key
+from ._reader import in_turn
 from ._rows import concat_rows, n_rows, row_bytes, slice_rows, take_rows
 from ._span import Span
 from ._state import check_state
@@ -111,7 +112,7 @@ class SampleIterator(Iterator):
         if not n:
             raise StopIteration
         self._n = self._at = 0  # if reading fails, nothing is at hand
-        where, _ = self._reader.locate(np.arange(n), np.zeros(n, np.intp), np.ones(n, np.int64))
+        where, _ = self._reader.locate(in_turn(np.zeros(n, np.intp)))
         guard = GuardOfOne(self._rules)
         self._chunk, kept = self._reader.gather_good(where, guard if self._rules.handles else None)
         self._n, self._n_asked, self._error = n if kept is None else int(kept.sum()), n, guard.error
@@ -240,7 +241,7 @@ def check_parts(columns: Sequence[Any]) -> None:
         )
 
 
-class ArrayReader(Reader):
+class ArrayReader(CursorReader):
     """Reads blocks of samples from many array streams."""
 
     def __init__(self, streams: Sequence[Any], tables: list[Table], seed: int) -> None:
@@ -272,6 +273,17 @@ class ArrayReader(Reader):
         """Return a reader of the same streams at their beginning, without looking at each of them again."""
         new = copy.copy(self)
         new._rewind(seed)
+        return new
+
+    def of(self, streams: np.ndarray, keys: np.ndarray, places: np.ndarray, passes: np.ndarray) -> ArrayReader:
+        """Return a reader of some streams, of one perhaps several times, each with an order and a place of its own."""
+        new = copy.copy(self)
+        new._sizes, new._shuffled = self._sizes[streams], self._shuffled[streams]
+        if self._spans:  # where streams begin is in their bases
+            new._spans = {name: (span, bases[streams]) for name, (span, bases) in self._spans.items()}
+        else:
+            new._starts, new._table_of = self._starts[streams], self._table_of[streams]
+        new._keys, new._places, new._passes = keys, places, passes
         return new
 
     def _find(self, runs: Runs, who: np.ndarray, order: np.ndarray) -> Any:

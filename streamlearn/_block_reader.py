@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from ._block_source import BlockSource, Note, read_block
+from ._cursors import CursorReader, Runs, pass_key
 from ._interrupts import wait_for
 from ._memory import Memory
 from ._pieces import Pieces, counted_from
 from ._prefetch import Prefetcher
 from ._random import generator, mix32
-from ._reader import Reader, Runs, pass_key
 from ._rows import is_frame, n_rows, row_bytes, take_into_rows
 from ._windows import Layout, Window
 
@@ -29,7 +29,7 @@ _READ_TOO_OFTEN = 4
 _FEW_READS = 32
 
 
-class BlockReader(Reader):
+class BlockReader(CursorReader):
     """Reads samples from many block streams.
 
     Windows are decoded when a sample of theirs is due, or before, in threads. One whose samples are all given is dropped at

@@ -31,6 +31,7 @@ class BaseMux(Streamer):
         self._known_sizes: np.ndarray | None = None
         self._unsized: dict[int, Exception] = {}
         self._reader: Any = None
+        self._is_pulled = False
 
     def _policy(self, rng: np.random.Generator) -> Policy:
         raise NotImplementedError
@@ -51,7 +52,7 @@ class BaseMux(Streamer):
         return MuxIterator(self._streams, policy, mix(own, 2), visit, self._names, reader, self._rules, unsized)
 
     def _forget(self) -> None:
-        self._known_sizes, self._unsized, self._reader = None, {}, None
+        self._known_sizes, self._unsized, self._reader, self._is_pulled = None, {}, None, False
 
     def _know_sizes(self, sizes: np.ndarray, unsized: dict[int, Exception]) -> None:
         """Take note of the lengths of the streams, so that they are not asked for again."""
@@ -61,10 +62,13 @@ class BaseMux(Streamer):
         """Return an object that reads blocks from all streams at once, or None: they are pulled."""
         if self._reader is not None:
             return self._reader.restarted(seed)
+        if self._is_pulled:
+            return None
         kinds = {type(stream) for stream in self._streams}
         reader = kinds.pop()._joint_reader(self._streams, seed, self._sizes()) if len(kinds) == 1 else None
         if hasattr(reader, "restarted"):
             self._reader = reader
+        self._is_pulled = reader is None
         return reader
 
     def _sizes(self) -> np.ndarray:
@@ -85,7 +89,14 @@ class BaseMux(Streamer):
         return copy.copy(self)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_n_passes": 0, "_known_sizes": None, "_unsized": {}, "_reader": None}
+        return {
+            **self.__dict__,
+            "_n_passes": 0,
+            "_known_sizes": None,
+            "_unsized": {},
+            "_reader": None,
+            "_is_pulled": False,
+        }
 
     def _settings(self) -> dict[str, Any]:
         return {}

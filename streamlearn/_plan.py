@@ -9,15 +9,18 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ._policies import Policy
+from ._reader import Plan
 from ._state import pack, unpack
+from ._visits import VisitLength
 
 _FIRST_BLOCK = 512
 _RACE_EVENTS = 512
+_MANY_SLOTS = 512
 
 
 class Planner:
@@ -94,16 +97,8 @@ class Planner:
             getattr(self, name)[:] = unpack(state[name])
         self.block = state["block"]
 
-    def plan(self) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-        """Plan the next draws; None when the mux has ended.
-
-        Returns
-        -------
-        order : ndarray of shape (n_draws,)
-            Places of the draws in time, slot after slot.
-        streams, lengths : ndarrays of shape (n_runs,)
-            Runs of draws, in the same order, that one stream gives: parts of visits.
-        """
+    def plan(self) -> Plan | None:
+        """Plan the next draws; None when the mux has ended."""
         policy = self.policy
         while True:
             if policy.nothing_left():
@@ -120,38 +115,22 @@ class Planner:
             if policy.assigns:
                 return self._plan_assigned(order, np.bincount(slots, minlength=policy.n_slots))
             plan = self._plan_visits(slots, order)
-            if len(plan[0]):
+            if len(plan.order):
                 return plan
 
-    def _plan_assigned(self, order: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _plan_assigned(self, order: np.ndarray, counts: np.ndarray) -> Plan:
         """Lay out all visits first, since their lengths do not depend on their streams, then give them streams."""
         policy = self.policy
-        n_slots = len(counts)
-        left = np.array(self.left)[:, None]
-        counts = counts[:, None]
-        ends = left
-        while (short := int((counts - ends[:, -1:]).max())) >= 0:
-            n_visits = policy.visits_for(short + 1)
-            ends = np.hstack(
-                [ends, ends[:, -1:] + np.cumsum(policy.lengths(n_slots * n_visits).reshape(n_slots, -1), 1)]
-            )
-        starts = np.hstack([np.zeros((n_slots, 1), ends.dtype), ends[:, :-1]])
-        begun = starts <= counts  # the next visit begins when the last has given its last item
-        last = begun.sum(axis=1) - 1
-        lengths = (np.minimum(ends, counts) - starts)[begun]
-        streams = np.empty(begun.shape, np.int64)
-        streams[:, 0] = self.holder
-        fresh = begun.copy()
-        fresh[:, 0] = False
-        slot, _ = np.nonzero(fresh)
-        offsets = np.cumsum(counts) - counts[:, 0]
-        streams[fresh] = policy.assign(slot, order[offsets[slot] + starts[fresh] - 1])
-        everywhere = np.arange(n_slots)
-        self.holder[:] = streams[everywhere, last].tolist()
-        self.left[:] = (ends[everywhere, last] - counts[:, 0]).tolist()
-        return order, streams[begun], lengths
+        visits = lay_out(np.array(self.left), counts, policy.length, policy.rng)
+        slots, fresh = visits.slots, visits.fresh
+        offsets = np.cumsum(counts) - counts
+        streams = np.array(self.holder)[slots]
+        streams[fresh] = policy.assign(slots[fresh], order[(offsets[slots] + visits.starts)[fresh] - 1])
+        self.holder[:] = streams[visits.last].tolist()
+        self.left[:] = visits.left.tolist()
+        return Plan(order, streams, visits.lengths, slots, fresh)
 
-    def _plan_race(self, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    def _plan_race(self, size: int) -> Plan | None:
         """Plan with slots drawn by the weight of what they hold: each gives items at the times of a Poisson process.
 
         Of independent Poisson processes each next event is from one of them with probability proportional to its rate. They
@@ -159,7 +138,9 @@ class Planner:
         """
         policy, holder, left = self.policy, self.holder, self.left
         rng, rates = policy.rng, policy.rates
+        seats: list[int] = []
         streams: list[int] = []
+        fresh: list[bool] = []
         times: list[np.ndarray] = []
         race: list[tuple[float, int, np.ndarray]] = []
 
@@ -168,29 +149,32 @@ class Planner:
             events = clock + np.cumsum(gaps, out=gaps) / rates[holder[slot]]
             heapq.heappush(race, (float(events[-1]), slot, events))
 
+        def give(slot: int, events: np.ndarray) -> None:
+            seats.append(slot if policy.restarts else holder[slot])
+            streams.append(holder[slot])
+            fresh.append(policy.restarts and left[slot] == self.planned[slot])
+            times.append(events)
+            left[slot] -= len(events)
+
         for slot in policy.alive:
             enter(slot, 0.0)
         n, clock = 0, 0.0
         while race and n < size:
             clock, slot, events = heapq.heappop(race)
-            streams.append(holder[slot])
-            times.append(events)
+            give(slot, events)
             n += len(events)
-            left[slot] -= len(events)
             if left[slot] or self._replace(slot):
                 enter(slot, clock)
         for _, slot, events in race:
-            events = events[: int(np.searchsorted(events, clock))]
-            streams.append(holder[slot])
-            times.append(events)
-            left[slot] -= len(events)
+            give(slot, events[: int(np.searchsorted(events, clock))])
         if not n:
             return None
         order = np.empty(sum(map(len, times)), np.intp)
         order[np.argsort(np.concatenate(times), kind="stable")] = np.arange(len(order))
-        return order, np.array(streams), np.array([len(events) for events in times])
+        lengths = np.array([len(events) for events in times])
+        return Plan(order, np.array(streams), lengths, np.array(seats), np.array(fresh))
 
-    def _plan_visits(self, slots: np.ndarray, order: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _plan_visits(self, slots: np.ndarray, order: np.ndarray) -> Plan:
         """Plan visit by visit, in the order in which visits end, since one end decides what the next may take."""
         holder, left, planned = self.holder, self.left, self.planned
         ends_of = np.cumsum(np.bincount(slots)).tolist()
@@ -203,9 +187,12 @@ class Planner:
         runs: dict[int, tuple[list[int], list[int]]] = {slot: ([], []) for slot in turns}
         turn_over = self.policy.turn_over
         ends: list[tuple[int, int]] = []
+        going_on = set()
         for slot, turn in turns.items():
             if holder[slot] < 0 and not self._replace(slot):
                 continue
+            if left[slot] < planned[slot]:
+                going_on.add(slot)
             if left[slot] <= len(turn):
                 ends.append((turn.item(left[slot] - 1), slot))
         heapq.heapify(ends)
@@ -246,8 +233,56 @@ class Planner:
             there = np.zeros(len(slots), bool)
             there[order] = True
             order = (np.cumsum(there) - 1)[order]
-        return (
-            order,
-            np.array([stream for run in runs.values() for stream in run[0]], np.int64),
-            np.array([length for run in runs.values() for length in run[1]], np.int64),
+        visited = np.array([stream for run in runs.values() for stream in run[0]], np.int64)
+        n_draws = np.array([length for run in runs.values() for length in run[1]], np.int64)
+        if not self.policy.restarts:
+            return Plan(order, visited, n_draws, visited, np.zeros(len(visited), bool))
+        seats = np.repeat(list(runs), [len(run[0]) for run in runs.values()])
+        fresh = [i > 0 or slot not in going_on for slot, run in runs.items() for i in range(len(run[0]))]
+        return Plan(order, visited, n_draws, seats, np.array(fresh, bool))
+
+
+class Visits(NamedTuple):
+    """Visits that follow each other in slots.
+
+    Attributes
+    ----------
+    slots : ndarray of shape (n_visits,)
+        Sorted; the visits of a slot are in the order of time.
+    starts, lengths : ndarrays of shape (n_visits,)
+        The first of its slot's draws that each has, and how many.
+    fresh : ndarray of shape (n_visits,)
+        False: it was under way before, and is the first of its slot.
+    last : ndarray of shape (n_slots,)
+        The last visit of each slot.
+    left : ndarray of shape (n_slots,)
+        How many draws more this will have.
+    """
+
+    slots: np.ndarray
+    starts: np.ndarray
+    lengths: np.ndarray
+    fresh: np.ndarray
+    last: np.ndarray
+    left: np.ndarray
+
+
+def lay_out(left: np.ndarray, counts: np.ndarray, length: VisitLength, rng: np.random.Generator) -> Visits:
+    """Lay out visits for so many draws of each slot, of which the one under way has ``left`` draws more."""
+    n_slots = len(counts)
+    ends, counts = left[:, None], counts[:, None]
+    while len(some := np.flatnonzero(ends[:, -1] <= counts[:, 0])):
+        short = counts[some, 0] - ends[some, -1] + 1
+        # few slots get at once what suffices for each, many what suffices for most, so that little is drawn in vain
+        n_visits = (
+            length.visits_for(int(short.max())) if n_slots < _MANY_SLOTS else max(int(short.mean() / length.lam), 1)
         )
+        more = np.zeros((n_slots, n_visits), ends.dtype)
+        more[some] = length.sample(rng, len(some) * n_visits).reshape(-1, n_visits)
+        ends = np.hstack([ends, ends[:, -1:] + np.cumsum(more, 1)])
+    starts = np.hstack([np.zeros((n_slots, 1), ends.dtype), ends[:, :-1]])
+    begun = starts <= counts  # the next visit begins when the last has given its last item
+    slots, number = np.nonzero(begun)
+    last = np.cumsum(begun.sum(axis=1)) - 1
+    starts, lengths = starts[begun], (np.minimum(ends, counts) - starts)[begun]
+    return Visits(slots, starts, lengths, number > 0, last, ends[begun][last] - counts[:, 0])

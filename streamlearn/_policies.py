@@ -15,9 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ._state import pack, pack_numbers, unpack, unpack_numbers
-from ._visits import (
-    UNTIL_EXHAUSTED,
-)
+from ._visits import UNTIL_EXHAUSTED, VisitLength
 
 
 class Policy:
@@ -35,7 +33,9 @@ class Policy:
         Mean length of a visit; None: as long as its stream, or not known.
     assigns : bool
         True when slots and lengths of visits are drawn without regard to streams, so that a block of visits can be laid out
-        first (``lengths``) and be given streams afterwards (``assign``).
+        first (by ``length``) and be given streams afterwards (``assign``).
+    restarts : bool
+        Whether each visit of a stream starts it anew; False: it goes on where the last one stopped, or has but one.
     filled : bool
         True when every slot must hold a stream before slots are drawn; else a slot is filled when it is first drawn.
     by_weight : bool
@@ -46,11 +46,13 @@ class Policy:
     """
 
     assigns = False
+    restarts = False
     filled = False
     by_weight = False
     rates: np.ndarray
     rng: Any = None
     lam: float | None = None
+    length: VisitLength
     _changing: ClassVar[tuple[str, ...]] = ("alive", "stale")
     # Arrays as long as the pool, which change much less often than blocks are planned.
     _long: ClassVar[tuple[str, ...]] = ()
@@ -91,14 +93,6 @@ class Policy:
     def nothing_left(self) -> bool:
         """Whether it is known that no stream can give an item."""
         return False
-
-    def lengths(self, k: int) -> np.ndarray:
-        """Draw the lengths of ``k`` visits; of policies that assign, for streams that cannot end early."""
-        raise NotImplementedError
-
-    def visits_for(self, n_items: int) -> int:
-        """Return a number of visits that is likely to give ``n_items``."""
-        raise NotImplementedError
 
     def assign(self, slots: np.ndarray, times: np.ndarray) -> np.ndarray | list[int]:
         """Return streams for visits that begin in these slots at these times; of policies that assign."""

@@ -138,7 +138,7 @@ class Blocks:
         plan = self._planner.plan()
         if plan is None:
             return None
-        located = self._reader.locate(*plan)
+        located = self._reader.locate(plan)
         self._reader.expect(self._planner.holder, self._planner.left)
         self._planned_from.append((before, self._reader.moved))
         self._n_located += 1

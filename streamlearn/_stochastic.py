@@ -87,6 +87,7 @@ class _Restarting(_Stochastic):
         "_n_changes",
     )
     _long: ClassVar[tuple[str, ...]] = ("_odds", "_means")
+    restarts = True
 
     def __init__(self, *args: Any, prune: bool) -> None:
         super().__init__(*args)
@@ -176,13 +177,6 @@ class _Restarting(_Stochastic):
                 self._note_empty(stream, prune=True)
         if planned is not None:
             self.refresh()
-
-    def lengths(self, k: int) -> np.ndarray:
-        return self.length.sample(self.rng, k)
-
-    def visits_for(self, n_items: int) -> int:
-        n = n_items / (self.length.lam or 1.0)
-        return int(n + 3 * np.sqrt(n)) + 2
 
     def nothing_left(self) -> bool:
         return len(self.pruned) + len(self.barren) >= self.n_candidates

@@ -80,6 +80,11 @@ class VisitLength:
         if self.lam is not None and dist == "binomial":
             self._n_trials = math.ceil((self.lam - 1) * n_active)
 
+    def visits_for(self, n_items: int) -> int:
+        """Return a number of visits that is likely to give ``n_items``."""
+        n = n_items / (self.lam or 1.0)
+        return int(n + 3 * math.sqrt(n)) + 2
+
     def sample(self, rng: np.random.Generator, size: int) -> np.ndarray:
         if self.lam is None:
             return np.full(size, UNTIL_EXHAUSTED, np.int64)

@@ -109,6 +109,8 @@ POOLS = {
     "arrays in order": lambda: arrays(shuffle=False),
     "separate arrays": separate,
     "sparse": sparse_rows,
+    "muxes": lambda: [StochasticMux(separate(), 2, 3) for _ in range(3)],
+    "muxes of muxes": lambda: [StochasticMux([ShuffledMux(arrays(shuffle=False))] * 2, 3, 5) for _ in range(2)],
     "blocks": blocks,
     "blocks, prefetch 2": lambda: blocks(prefetch=2),
     "blocks, windows": lambda: blocks(window=6),
@@ -211,7 +213,16 @@ def taken(iterator, sizes):
 @settings(deadline=None, max_examples=30)
 @given(
     pool=st.sampled_from(
-        ["arrays", "arrays in order", "separate arrays", "blocks", "blocks, prefetch 2", "blocks, windows"]
+        [
+            "arrays",
+            "arrays in order",
+            "separate arrays",
+            "muxes",
+            "muxes of muxes",
+            "blocks",
+            "blocks, prefetch 2",
+            "blocks, windows",
+        ]
     ),
     mux=st.sampled_from(list(MUXES)),
     sizes=st.lists(st.integers(1, 900), min_size=1, max_size=8),

@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 
 from streamlearn._arrays import ArrayStream, Table
 from streamlearn._blocks import BlockSource, BlockStream
+from streamlearn._cursors import CursorReader, Runs
 from streamlearn._pieces import counted_from
-from streamlearn._reader import Reader, Runs
+from streamlearn._reader import Plan
 
 N_BLOCKS = 3
 
 
-class Told(Reader):
+class Told(CursorReader):
     """Tells of each sample in time its stream, pass and place."""
 
     def _find(self, runs, who, order):
@@ -79,7 +80,7 @@ def test_samples_are_located_as_by_cursors_that_are_moved_one_by_one(reading):
     sizes, shuffled, plans = reading
     reader, cursors = Told(np.array(sizes), np.array(shuffled), 0), Cursors(sizes, shuffled)
     for order, streams, lengths in plans:
-        where, who = reader.locate(order, streams, lengths)
+        where, who = reader.locate(Plan(order, streams, lengths))
         expected = cursors.locate(order, streams, lengths)
         assert where == expected
         assert who.tolist() == [stream for stream, _, _ in expected]
@@ -118,7 +119,7 @@ def test_blocks_in_order_give_the_rows_of_an_array(reading, cut, window, prefetc
         for first, size in zip(firsts, sizes, strict=True)
     ]
     whole, by_block = ArrayStream._joint_reader(arrays, 0), BlockStream._joint_reader(blocks, 0)
-    located = [(whole.locate(*plan), by_block.locate(*plan)) for plan in plans]
+    located = [(whole.locate(Plan(*plan)), by_block.locate(Plan(*plan))) for plan in plans]
     for (rows, who), (places, also_who) in located:
         assert (who == also_who).all()
         assert (whole.gather(rows)["X"] == by_block.gather(places)["X"]).all()

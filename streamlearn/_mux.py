@@ -106,10 +106,11 @@ class StochasticMux(BaseMux):
 
     "single_active" is conditional Poisson sampling [1]_.
 
-    Muxes within a mux are started anew at each visit. Those over arrays are planned together, to any depth, if they are alike: all
-    of them :class:`StochasticMux` with replacement and with one ``n_active``, ``lam`` (a number) and ``dist``, or, right above the
-    arrays, all of them :class:`ShuffledMux`, and none with a ``random_state`` of its own. That costs little more than a pool which
-    is not nested. Others are started one by one, which takes a few tenths of a millisecond each time.
+    Muxes within a mux are started anew at each visit. Those over arrays are planned together, to any depth, if they are
+    alike: all of them :class:`StochasticMux` with replacement and with one ``n_active``, ``lam`` (a number) and ``dist``, or,
+    right above the arrays, all of them :class:`ShuffledMux`, and none with a ``random_state`` of its own. Mixing then takes
+    at most about twice the time of a pool that is not nested. Others are started one by one, which takes a few tenths of a
+    millisecond each time.
 
     References
     ----------

@@ -244,6 +244,8 @@ def check_parts(columns: Sequence[Any]) -> None:
 class ArrayReader(CursorReader):
     """Reads blocks of samples from many array streams."""
 
+    restarts = True
+
     def __init__(self, streams: Sequence[Any], tables: list[Table], seed: int) -> None:
         n = len(streams)
         self._tables = tables
@@ -270,20 +272,8 @@ class ArrayReader(CursorReader):
         self.row_bytes = max((sum(map(row_bytes, table.columns.values())) for table in tables), default=1)
 
     def restarted(self, seed: int) -> ArrayReader:
-        """Return a reader of the same streams at their beginning, without looking at each of them again."""
         new = copy.copy(self)
         new._rewind(seed)
-        return new
-
-    def of(self, streams: np.ndarray, keys: np.ndarray, places: np.ndarray, passes: np.ndarray) -> ArrayReader:
-        """Return a reader of some streams, of one perhaps several times, each with an order and a place of its own."""
-        new = copy.copy(self)
-        new._sizes, new._shuffled = self._sizes[streams], self._shuffled[streams]
-        if self._spans:  # where streams begin is in their bases
-            new._spans = {name: (span, bases[streams]) for name, (span, bases) in self._spans.items()}
-        else:
-            new._starts, new._table_of = self._starts[streams], self._table_of[streams]
-        new._keys, new._places, new._passes = keys, places, passes
         return new
 
     def _find(self, runs: Runs, who: np.ndarray, order: np.ndarray) -> Any:

@@ -107,19 +107,6 @@ class CursorReader(Reader):
         self._places = np.zeros(n, np.int64)  # in the pass under way
         self._passes = np.zeros(n, np.int64)
 
-    @property
-    def n_streams(self) -> int:
-        return len(self._sizes)
-
-    @property
-    def cursors(self) -> tuple[np.ndarray, np.ndarray]:
-        """The place of each stream in the pass under way, and the number of this."""
-        return self._places, self._passes
-
-    def check_sum(self) -> int:
-        """Return a number that differs for streams of other lengths."""
-        return zlib.crc32(self._sizes.astype(np.int64).tobytes())
-
     def state_dict(self, moves: Sequence[Moved] = ()) -> dict[str, Any]:
         """Return where the cursors stood before these moves, which were the last; idle streams take no room.
 
@@ -138,7 +125,7 @@ class CursorReader(Reader):
             "kind": "reader",
             "version": self._VERSION,
             "seed": self._seed,
-            "sizes": self.check_sum(),
+            "sizes": zlib.crc32(self._sizes.astype(np.int64).tobytes()),
             "begun": pack(begun),
             "places": pack(places[begun]),
             "passes": pack(passes[begun]),
@@ -153,7 +140,7 @@ class CursorReader(Reader):
             If the streams had other lengths.
         """
         check_state(state, "reader", self._VERSION, ("seed", "sizes", "begun", "places", "passes"))
-        if state["sizes"] != self.check_sum():
+        if state["sizes"] != zlib.crc32(self._sizes.astype(np.int64).tobytes()):
             raise ValueError("state was saved of streams of other lengths: the data has changed since. Begin anew.")
         self._rewind(state["seed"])
         begun = unpack(state["begun"])
@@ -182,7 +169,9 @@ class CursorReader(Reader):
         # what has no order of its own is given in time, and so is a pass before the next begins
         torn = (wrapped | ~self._shuffled[present]) & (n_runs > 1)
         if torn.any():
-            runs = _put_in_time(runs, order, torn)
+            torn_runs = np.empty(len(streams), bool)
+            torn_runs[by_stream] = np.repeat(torn, n_runs)
+            runs = _put_in_time(runs, order, torn_runs)
         where = self._find(runs, who, order)
         self.moved = (present, places, self._passes[present])
         self._passes[present] += totals // sizes
@@ -229,13 +218,12 @@ def pass_key(number: np.ndarray) -> np.ndarray:
     return number.astype(np.uint32) * np.uint32(0x9E3779B1)
 
 
-def _put_in_time(runs: Runs, order: np.ndarray, torn: np.ndarray) -> Runs:
-    """Give the places of some streams out in time instead of run after run: each of their samples becomes a run.
+def _put_in_time(runs: Runs, order: np.ndarray, torn_runs: np.ndarray) -> Runs:
+    """Give the places of some runs out in time instead of run after run: each of their samples becomes a run.
 
     It makes a difference only where a stream passes into its next pass within a block and has several runs there: nothing
     may come twice before all has come once.
     """
-    torn_runs = torn[np.searchsorted(runs.present, runs.streams)]
     before, lengths = (np.cumsum(runs.lengths) - runs.lengths)[torn_runs], runs.lengths[torn_runs]
     stream = np.repeat(runs.streams[torn_runs], lengths)
     place = counted_from(runs.places[torn_runs], lengths)

@@ -66,7 +66,7 @@ class BaseMux(Streamer):
             return None
         kinds = {type(stream) for stream in self._streams}
         reader = kinds.pop()._joint_reader(self._streams, seed, self._sizes()) if len(kinds) == 1 else None
-        if hasattr(reader, "restarted"):
+        if reader is not None and reader.restarts:
             self._reader = reader
         self._is_pulled = reader is None
         return reader

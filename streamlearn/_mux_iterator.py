@@ -55,7 +55,6 @@ class MuxIterator:
     ) -> None:
         self.position = -1
         self._slot = 0
-        self.takes = reader is not None
         self._streams = streams
         self._n_streams = None if isinstance(streams, dict) else len(streams)
         self._policy = policy
@@ -64,6 +63,9 @@ class MuxIterator:
         self._names = names
         self.failures = Failures(rules or RAISE, names, self._n_streams)
         self.failures.visit = path
+        if reader is not None and self.failures.rules.handles and not reader.names_failures:
+            reader = None
+        self.takes = reader is not None
         self._unsized = dict(unsized or {})  # streams whose length could not be asked for
         self._tries: dict[
             int, tuple[tuple[int, int, int], int]
@@ -92,6 +94,12 @@ class MuxIterator:
     def adopt_failures(self, parent: Failures, stream: int) -> None:
         """Note failures in the mux that holds this one at a position, before the first item."""
         self.failures.within(parent, stream)
+        if self._reader is not None and self.failures.rules.handles and not self._reader.names_failures:
+            # its own streams may fail as well: it has to start them one by one
+            self.takes, self._reader, self._blocks = False, None, None
+            for slot, held in enumerate(self._holder):
+                self._nexts[slot] = _nothing if held < 0 else partial(self._first, slot)
+            self._generator = self._run()
 
     def go_on_with_failures(self, earlier: Failures) -> None:
         """Go on with what earlier passes have noted, before the first item."""

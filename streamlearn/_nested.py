@@ -1,9 +1,10 @@
 """Muxes in a mux: their visits and samples are planned together, as if they were slots and streams of one mux.
 
 A mux starts each of its streams anew at each visit. Done one by one, that costs a mux within it hundreds of small steps for a
-few samples. Here a plan of the outer mux is refined instead, for all inner ones at once: each of its visits is a pass of an
-inner mux, slots and visits within are drawn for all passes in one go, and the result is a plan of the streams one level below,
-until these are arrays.
+few samples, and one of files a block for each of its slots. Here a plan of the outer mux is refined instead, for all inner ones
+at once: each of its visits is a pass of an inner mux, slots and visits within are drawn for all passes in one go, and the result
+is a plan of the streams one level below, until these are arrays or files. Those go on where they stand, as in a mux that is not
+nested: none of their samples comes again before all have come.
 """
 
 from __future__ import annotations
@@ -15,41 +16,52 @@ from typing import Any
 
 import numpy as np
 
-from ._arrays import ArrayReader, ArrayStream
+from ._arrays import ArrayStream, SampleStream
+from ._passes import close
 from ._plan import lay_out
-from ._random import generator, mix, mix_array
+from ._random import generator, mix
 from ._reader import Plan, Reader
-from ._state import check_state, pack, pack_numbers, unpack, unpack_numbers
+from ._state import check_same, check_state, pack, pack_numbers, unpack, unpack_numbers
 from ._visits import VisitLength
 
 
 def nested_reader(muxes: Sequence[Any], seed: int) -> NestedReader | None:
-    """Return a reader of muxes that can be planned together, down to arrays, or None: they cannot."""
+    """Return a reader of muxes that can be planned together, down to arrays or files, or None: they cannot."""
     layers = [muxes]
-    while (kinds := {type(stream) for stream in layers[-1]}) != {ArrayStream}:
-        if len(kinds) > 1 or not hasattr(kinds.pop(), "_level"):
+    while True:
+        kinds = {type(stream) for stream in layers[-1]}
+        if len(kinds) > 1:
+            return None
+        if issubclass(kind := kinds.pop(), SampleStream):
+            break
+        if not hasattr(kind, "_level"):
             return None
         layers.append([stream for mux in layers[-1] for stream in mux._streams])
     levels = []
+    in_memory = kind is ArrayStream
     for layer in layers[:-1]:
+        if not in_memory and any(mux._rules.handles for mux in layer):  # it notes by itself which of its streams fail
+            return None
         level = type(layer[0])._level(layer)
         if level is None:
             return None
         levels.append(level)
     try:
-        leaf = ArrayStream._joint_reader(layers[-1], 0)
+        leaf = kind._joint_reader(layers[-1], mix(seed, 0), np.concatenate([mux._sizes() for mux in layers[-2]]))
     except ValueError:  # rows that do not fit each other are given as they are, one by one
         return None
-    return NestedReader(levels, leaf, seed)
+    return NestedReader(levels, leaf, seed, in_memory)
 
 
 def odds_of(muxes: Sequence[Any]) -> list[np.ndarray] | None:
     """Return the odds of the streams of each mux, in proportion to weight; None if one of the muxes must be started by itself.
 
-    One has a seed of its own, which its passes follow, or nothing to give, which only its start will tell.
+    One has a seed of its own, which its passes follow, or streams that fail, or nothing to give, which its start will tell.
     """
     odds = [np.where(mux._sizes() == 0, 0.0, mux._weights) for mux in muxes]
-    by_itself = (mux._own_seed is not None or not of_mux.any() for mux, of_mux in zip(muxes, odds, strict=True))
+    by_itself = (
+        mux._own_seed is not None or mux._unsized or not of_mux.any() for mux, of_mux in zip(muxes, odds, strict=True)
+    )
     return None if any(by_itself) else odds
 
 
@@ -106,6 +118,11 @@ class Odds:
         return np.minimum(np.searchsorted(self._line, drawn, side="right"), self._most[muxes])
 
 
+def _short(n: int) -> type:
+    """Return a kind for numbers below ``n``: short ones are sorted by radix, much faster."""
+    return np.int16 if n < 2**15 else np.int64
+
+
 class Level:
     """Muxes of one depth.
 
@@ -123,9 +140,13 @@ class Level:
         """Go back to where no pass is under way."""
         self._rng = generator(seed)
 
-    def refine(self, plan: Plan, passes: Passes) -> tuple[Plan, np.ndarray]:
-        """Return a plan of the streams of the muxes of a plan, and the pass of a mux of which each run is."""
+    def refine(self, plan: Plan) -> Plan:
+        """Return a plan of the streams of the muxes of a plan."""
         raise NotImplementedError
+
+    def visits(self) -> tuple[list[int], list[int]]:
+        """Return streams of which a visit is under way, and how many samples more they are to give."""
+        return [], []
 
     def snapshot(self) -> dict[str, Any]:
         """Return what changes, which :meth:`pack` makes a state of while the level goes on."""
@@ -141,18 +162,15 @@ class Level:
 
 
 class EachSample(Level):
-    """Muxes that draw the stream of each sample by itself; their streams are arrays."""
+    """Muxes that draw the stream of each sample by itself; their streams are no muxes."""
 
-    def refine(self, plan: Plan, passes: Passes) -> tuple[Plan, np.ndarray]:
-        n = int(self.odds.n_streams.sum())
-        within = np.repeat(passes.of_runs, plan.lengths)
-        names = within * n + self.odds.draw(self._rng, passes.streams[within])
-        in_time = np.empty_like(names)
-        in_time[plan.order] = names
+    def refine(self, plan: Plan) -> Plan:
+        in_time = np.empty(len(plan.order), _short(int(self.odds.n_streams.sum())))
+        in_time[plan.order] = self.odds.draw(self._rng, np.repeat(plan.streams, plan.lengths))
         order = np.argsort(in_time, kind="stable")
-        names, lengths = np.unique(names, return_counts=True)
-        within, streams = np.divmod(names, n)
-        return Plan(order, streams, lengths), within
+        streams = in_time[order]
+        first = np.flatnonzero(np.diff(streams, prepend=-1))
+        return Plan(order, streams[first].astype(np.int64), np.diff(first, append=len(streams)))
 
 
 class InVisits(Level):
@@ -176,13 +194,13 @@ class InVisits(Level):
         self._holder = np.empty((0, self._n_slots), np.int64)  # of each seat the streams in the slots of its pass,
         self._left = np.empty((0, self._n_slots), np.int64)  # and what their visits have left
 
-    def refine(self, plan: Plan, passes: Passes) -> tuple[Plan, np.ndarray]:
-        k = self._n_slots
+    def refine(self, plan: Plan) -> Plan:
+        k, passes = self._n_slots, Passes(plan)
         slots = np.repeat(passes.of_runs, plan.lengths)
         slots *= k
         slots += self._rng.integers(0, k, len(slots))
         counts = np.bincount(slots, minlength=len(passes.seats) * k)
-        in_time = np.empty(len(slots), np.int16 if len(counts) < 2**15 else np.int64)  # sorted by radix, much faster
+        in_time = np.empty(len(slots), _short(len(counts)))
         in_time[plan.order] = slots
         left, holder = self._at_seats(passes)
         drawn = np.flatnonzero(counts)
@@ -193,10 +211,13 @@ class InVisits(Level):
         holder[drawn], left[drawn] = streams[visits.last], visits.left
         self._keep(passes, left, holder)
         there = fresh | (visits.lengths > 0)  # no visit was under way where a pass begins
-        slots = slots[there]
-        within, slot = np.divmod(slots, k)
+        within, slot = np.divmod(slots[there], k)
         order = np.argsort(in_time, kind="stable")
-        return Plan(order, streams[there], visits.lengths[there], passes.seats[within] * k + slot, fresh[there]), within
+        return Plan(order, streams[there], visits.lengths[there], passes.seats[within] * k + slot, fresh[there])
+
+    def visits(self) -> tuple[list[int], list[int]]:
+        under_way = self._left > 0
+        return self._holder[under_way].tolist(), self._left[under_way].tolist()
 
     def _at_seats(self, passes: Passes) -> tuple[np.ndarray, np.ndarray]:
         """Return what the visits in all slots of all passes have left, and their streams; of fresh passes nothing."""
@@ -220,71 +241,6 @@ class InVisits(Level):
         self._left, self._holder = unpack(state["left"]), unpack(state["holder"])
 
 
-class PassCursors:
-    """Where arrays stand in the passes of the muxes that hold them: each pass has a cursor of its own for each array.
-
-    Those of passes that may go on are kept, by the seat of the pass and the number of the array.
-    """
-
-    def __init__(self, seed: int) -> None:
-        self._seed = seed
-        self._n_passes = 0
-        self._numbers = np.empty(0, np.int64)  # of the passes in the seats
-        self._names = np.empty(0, np.int64)  # seat * n_streams + stream, sorted
-        self._places = np.empty(0, np.int64)
-        self._rounds = np.empty(0, np.int64)
-
-    def locate(self, leaf: ArrayReader, plan: Plan, passes: Passes, within: np.ndarray) -> tuple[ArrayReader, Any]:
-        """Move the cursors by a plan, and return a reader and what it gathers."""
-        n = leaf.n_streams
-        some = plan.lengths > 0
-        names, which = np.unique(within[some] * n + plan.streams[some], return_inverse=True)
-        of, streams = np.divmod(names, n)
-        keys = mix_array(self._seed, self._number(passes)[of] * n + streams)
-        names = passes.seats[of] * n + streams
-        at = np.minimum(np.searchsorted(self._names, names), max(len(self._names) - 1, 0))
-        places, rounds = np.zeros(len(names), np.int64), np.zeros(len(names), np.int64)
-        stays = np.ones(len(self._names), bool)
-        if len(self._names):
-            known = ~passes.fresh[of] & (self._names[at] == names)
-            places[known], rounds[known] = self._places[at[known]], self._rounds[at[known]]
-            stays[at[known]] = False
-            ended = np.zeros(len(self._numbers), bool)
-            ended[passes.seats[passes.fresh]] = True
-            stays &= ~ended[self._names // n]
-        reader = leaf.of(streams, keys, places, rounds)
-        where, _ = reader.locate(Plan(plan.order, which.ravel(), plan.lengths[some]))
-        last = passes.last[of]
-        joined = np.concatenate([self._names[stays], names[last]])
-        by_name = np.argsort(joined, kind="stable")
-        self._names = joined[by_name]
-        places, rounds = reader.cursors
-        self._places = np.concatenate([self._places[stays], places[last]])[by_name]
-        self._rounds = np.concatenate([self._rounds[stays], rounds[last]])[by_name]
-        return reader, where
-
-    def _number(self, passes: Passes) -> np.ndarray:
-        """Return the numbers of passes, new ones for those that begin."""
-        missing = max(int(passes.seats[-1]) + 1 - len(self._numbers), 0)
-        self._numbers = np.append(self._numbers, np.full(missing, -1))
-        numbers = np.where(passes.fresh, -1, self._numbers[passes.seats])
-        begins = np.flatnonzero(numbers < 0)
-        numbers[begins] = self._n_passes + np.arange(len(begins))
-        self._n_passes += len(begins)
-        self._numbers[passes.seats[passes.last]] = numbers[passes.last]
-        return numbers
-
-    def snapshot(self) -> dict[str, Any]:
-        return dict(self.__dict__)
-
-    @staticmethod
-    def pack(snapshot: dict[str, Any]) -> dict[str, Any]:
-        return {name.lstrip("_"): pack(value) for name, value in snapshot.items()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.__dict__.update({f"_{name}": unpack(value) for name, value in state.items()})
-
-
 class NestedReader(Reader):
     """Reads blocks of samples from muxes.
 
@@ -292,54 +248,72 @@ class NestedReader(Reader):
     ----------
     levels : list of Level
         The muxes, the muxes in them, and so on.
-    leaf : ArrayReader
-        Of all arrays in the innermost muxes.
+    leaf : Reader
+        Of all streams in the innermost muxes.
     seed : int
+    in_memory : bool
+        Whether no stream can fail.
     """
 
     _VERSION = 1
 
-    def __init__(self, levels: list[Level], leaf: ArrayReader, seed: int) -> None:
+    def __init__(self, levels: list[Level], leaf: Any, seed: int, in_memory: bool) -> None:
+        self.names_failures, self.restarts = in_memory, leaf.restarts
         self._levels = levels
         self._leaf = leaf
-        self.row_bytes = leaf.row_bytes
-        self._rewind(seed)
+        for i, level in enumerate(levels):
+            level.rewind(mix(seed, i, 1))
+        self.row_bytes, self.blocks_alone, self.n_ahead = leaf.row_bytes, leaf.blocks_alone, leaf.n_ahead
+        self.most_planned_ahead, self.most_read_ahead = leaf.most_planned_ahead, leaf.most_read_ahead
+        self.many_visits = None if leaf.many_visits is None else 1  # each of the outer mux is many
 
-    def _rewind(self, seed: int) -> None:
-        for i, level in enumerate(self._levels):
-            level.rewind(mix(seed, i))
-        self._cursors = PassCursors(mix(seed, len(self._levels)))
+    @property
+    def blocks_read(self) -> int | None:
+        return getattr(self._leaf, "blocks_read", None)
+
+    @property
+    def blocks_needed(self) -> int | None:
+        return getattr(self._leaf, "blocks_needed", None)
 
     def restarted(self, seed: int) -> NestedReader:
-        """Return a reader of the same streams at their beginning, without looking at each of them again."""
-        return NestedReader([copy.copy(level) for level in self._levels], self._leaf, seed)
+        return NestedReader(
+            [copy.copy(level) for level in self._levels], self._leaf.restarted(mix(seed, 0)), seed, True
+        )
 
     def locate(self, plan: Plan) -> tuple[Any, np.ndarray]:
-        self.moved = [level.snapshot() for level in self._levels], self._cursors.snapshot()
+        before = [level.snapshot() for level in self._levels]
         who = np.empty(len(plan.order), np.int32)
         who[plan.order] = np.repeat(plan.streams, plan.lengths)
         for level in self._levels:
-            passes = Passes(plan)
-            plan, within = level.refine(plan, passes)
-        return self._cursors.locate(self._leaf, plan, passes, within), who
+            plan = level.refine(plan)
+        where, _ = self._leaf.locate(plan)
+        self.moved = before, self._leaf.moved
+        return where, who
+
+    def expect(self, streams: Sequence[int], left: Sequence[int]) -> None:
+        self._leaf.expect(*self._levels[-1].visits())
+
+    def has_room(self) -> bool:
+        return self._leaf.has_room()
 
     def gather(self, where: Any) -> dict[str, Any]:
-        reader, rows = where
-        return reader.gather(rows)
+        return self._leaf.gather(where)
 
     def slice(self, batch: dict[str, Any], start: int, stop: int) -> dict[str, Any]:
         return self._leaf.slice(batch, start, stop)
 
+    def close(self) -> None:
+        """Forget what was read or is still to be read ahead."""
+        close(self._leaf)
+
     def state_dict(self, moves: Sequence[Any] = ()) -> dict[str, Any]:
-        levels, cursors = (
-            moves[0] if moves else ([level.snapshot() for level in self._levels], self._cursors.snapshot())
-        )
+        levels = moves[0][0] if moves else [level.snapshot() for level in self._levels]
         return {
             "kind": "nested reader",
             "version": self._VERSION,
-            "sizes": self._sizes(),
+            "muxes": self._check_sums(),
             "levels": [Level.pack(level) for level in levels],
-            "cursors": PassCursors.pack(cursors),
+            "leaf": self._leaf.state_dict([moved for _, moved in moves]),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -350,12 +324,11 @@ class NestedReader(Reader):
         ValueError
             If the streams had other lengths, or were in other muxes.
         """
-        check_state(state, "nested reader", self._VERSION, ("sizes", "levels", "cursors"))
-        if state["sizes"] != self._sizes():
-            raise ValueError("state was saved of streams of other lengths: the data has changed since. Begin anew.")
+        check_state(state, "nested reader", self._VERSION, ("muxes", "levels", "leaf"))
+        check_same(state, "nested muxes", muxes=self._check_sums())
+        self._leaf.load_state_dict(state["leaf"])
         for level, of_level in zip(self._levels, state["levels"], strict=True):
             level.load_state_dict(of_level)
-        self._cursors.load_state_dict(state["cursors"])
 
-    def _sizes(self) -> list[int]:
-        return [zlib.crc32(level.odds.n_streams.tobytes()) for level in self._levels] + [self._leaf.check_sum()]
+    def _check_sums(self) -> list[int]:
+        return [zlib.crc32(level.odds.n_streams.astype(np.int64).tobytes()) for level in self._levels]

@@ -54,6 +54,10 @@ class Reader:
         The part of all the time that locating and gathering may take to be done ahead in threads.
     n_ahead : int
         Number of blocks of samples that a mux should locate before it has the first of them gathered, while there is room.
+    restarts : bool
+        Whether :meth:`restarted` makes another reader of the same streams.
+    names_failures : bool
+        Whether a stream that fails is told by its position in the mux, which may then go on without it.
     many_visits : int or None
         Number of visits of which larger blocks of samples should not be; None: it does not matter.
     """
@@ -62,6 +66,8 @@ class Reader:
     blocks_alone = 4
     most_planned_ahead = most_read_ahead = 1.0
     n_ahead = 1
+    restarts = False
+    names_failures = True
     many_visits: int | None = None
     moved: Any
 
@@ -75,6 +81,10 @@ class Reader:
         who : ndarray of shape (n_samples,), int32
             Their streams, in time.
         """
+        raise NotImplementedError
+
+    def restarted(self, seed: int) -> Reader:
+        """Return a reader of the same streams at their beginning, without looking at each of them again."""
         raise NotImplementedError
 
     def state_dict(self, moves: Sequence[Any] = ()) -> dict[str, Any]:

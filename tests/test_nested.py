@@ -26,6 +26,7 @@ from streamlearn import (
     from_arrays,
 )
 from streamlearn._arrays import ArrayStream, Table
+from tests.failing import Numbers, block_pool
 
 RARE = 1e-9
 SIZE = 5
@@ -61,20 +62,12 @@ def rows_of(stream, n):
     return [tuple(row) for row in X.tolist()]
 
 
-def visits_of(rows, lam):
-    """Cut what each child gave into visits of ``lam`` rows; a child is active once at a time."""
-    of_child = defaultdict(list)
-    for row in rows:
-        of_child[row[0]].append(row)
-    return [given[i : i + lam] for given in of_child.values() for i in range(0, len(given), lam)]
-
-
-def check_cursors(visit, size=SIZE):
-    """Each array has one cursor within a visit, over its rows in order."""
+def check_cursors(rows, size=SIZE):
+    """Each array has one cursor over its rows in order."""
     places = Counter()
-    for _, leaf, row in visit:
-        assert row == places[leaf] % size
-        places[leaf] += 1
+    for *stream, row in rows:
+        assert row == places[tuple(stream)] % size
+        places[tuple(stream)] += 1
 
 
 @settings(deadline=None, max_examples=60)
@@ -87,45 +80,32 @@ def check_cursors(visit, size=SIZE):
     kind=st.sampled_from([StochasticMux, ShuffledMux]),
     random_state=st.integers(0, 99),
 )
-def test_each_visit_starts_every_array_anew(n_children, n_active, inner_active, lam, inner_lam, kind, random_state):
+def test_arrays_go_on_from_visit_to_visit(n_children, n_active, inner_active, lam, inner_lam, kind, random_state):
     pool = children(n_children, 3, inner_active, inner_lam, kind, shuffle=False)
-    stream = StochasticMux(pool, n_active, lam, mode="single_active", dist="constant", random_state=random_state)
-    for visit in visits_of(rows_of(stream, 4000), lam):
-        check_cursors(visit)
+    check_cursors(rows_of(StochasticMux(pool, n_active, lam, random_state=random_state), 4000))
 
 
 @settings(deadline=None, max_examples=40)
-@given(
-    lam=st.sampled_from([1, 5, 12, 600]),
-    inner_lam=st.integers(1, 9),
-    random_state=st.integers(0, 99),
-)
+@given(lam=st.sampled_from([1, 5, 12, 600]), inner_lam=st.integers(1, 9), random_state=st.integers(0, 99))
 def test_visits_within_visits_have_their_lengths(lam, inner_lam, random_state):
-    pool = [StochasticMux(leaves(50, child, shuffle=False), 1, inner_lam, dist="constant") for child in range(3)]
-    stream = StochasticMux(pool, 1, lam, dist="constant", random_state=random_state)
-    rows = rows_of(stream, 3000)
+    pool = [StochasticMux(leaves(50, child), 1, inner_lam, dist="constant") for child in range(3)]
+    rows = rows_of(StochasticMux(pool, 1, lam, dist="constant", random_state=random_state), 3000)
     for i in range(0, len(rows), lam):
         visit = rows[i : i + lam]
         assert len({child for child, _, _ in visit}) == 1
-        check_cursors(visit)
         for j in range(0, len(visit), inner_lam):
             assert len({leaf for _, leaf, _ in visit[j : j + inner_lam]}) == 1
 
 
-def test_a_visit_goes_through_all_of_an_array_before_any_row_comes_again():
-    stream = StochasticMux(children(3, 2), 2, 50, mode="single_active", dist="constant", random_state=0)
-    orders = []
-    for visit in visits_of(rows_of(stream, 20_000), 50):
-        given = defaultdict(list)
-        for _, leaf, row in visit:
-            given[leaf].append(row)
-        for rows in given.values():
-            rounds = [rows[i : i + SIZE] for i in range(0, len(rows) - SIZE + 1, SIZE)]
-            assert all(sorted(one) == list(range(SIZE)) for one in rounds)
-            orders += [tuple(one) for one in rounds[:2]]
-    # each visit, and each round within one, has an order of its own, and each order is as likely
+def test_all_of_an_array_comes_before_any_row_comes_again():
+    given = defaultdict(list)
+    for child, leaf, row in rows_of(StochasticMux(children(3, 2), 2, 5, random_state=0), 20_000):
+        given[child, leaf].append(row)
+    orders = [tuple(rows[i : i + SIZE]) for rows in given.values() for i in range(0, len(rows) - SIZE + 1, SIZE)]
     counts = Counter(orders)
-    observed = [counts[order] for order in itertools.permutations(range(SIZE))]
+    # nothing but orders of all rows, each as likely
+    observed = [counts.pop(order) for order in itertools.permutations(range(SIZE))]
+    assert not counts
     assert stats.chisquare(observed).statistic < stats.chi2.ppf(1 - RARE, len(observed) - 1)
 
 
@@ -168,7 +148,7 @@ def pulled(stream):
 @pytest.mark.parametrize("kind", [StochasticMux, ShuffledMux])
 @pytest.mark.parametrize("lam", [4, 30])
 def test_visits_are_as_those_of_muxes_that_are_started_one_by_one(kind, lam):
-    """How many streams a visit meets, how often they change, and how often a row comes again."""
+    """How many streams a visit meets, and how often they change."""
 
     def told(stream):
         rows = [tuple(np.asarray(item["X"]).astype(int)) for item in stream.generate(1500 * lam)]
@@ -177,7 +157,6 @@ def test_visits_are_as_those_of_muxes_that_are_started_one_by_one(kind, lam):
             visit = rows[i : i + lam]
             found["streams"].append(len({leaf for _, leaf, _ in visit}))
             found["changes"].append(sum(one[1] != other[1] for one, other in itertools.pairwise(visit)))
-            found["rows"].append(len(set(visit)))
         return found
 
     def made():
@@ -201,39 +180,43 @@ def test_visits_are_as_those_of_muxes_that_are_started_one_by_one(kind, lam):
     [
         lambda pool: StochasticMux(pool, 2, 6, mode="exhaustive", random_state=0),
         lambda pool: StochasticMux(pool, 2, 6, mode="exhaustive", pool_weights=[1, 2, 3], random_state=0),
-        lambda pool: StochasticMux(pool, 2, None, random_state=0),
         lambda pool: StochasticMux(pool, 3, None, pool_weights=[1, 2, 3], mode="single_active", random_state=0),
         lambda pool: ShuffledMux(pool, random_state=0),
         RoundRobinMux,
         lambda pool: RoundRobinMux(pool, mode="cycle"),
         lambda pool: ChainMux(pool),
     ],
-    ids=["exhaustive", "exhaustive by weight", "endless", "single endless", "shuffled", "robin", "cycle", "chain"],
+    ids=["exhaustive", "exhaustive by weight", "endless", "shuffled", "robin", "cycle", "chain"],
 )
 def test_passes_that_never_end_go_on_from_visit_to_visit(make):
-    stream = make(children(3, 3, shuffle=False))
-    rows = rows_of(stream, 3000)
+    """What the slots of an inner mux hold stays there: its visits have their length, whatever is cut from them at once."""
+    rows = rows_of(make([StochasticMux(leaves(50, child), 1, 7, dist="constant") for child in range(3)]), 3000)
     assert len(rows) == 3000
-    if isinstance(stream, StochasticMux) and stream._mode == "with_replacement":  # two slots may hold one child
-        return
     for child in range(3):
-        check_cursors([row for row in rows if row[0] == child])
+        leaves_of_child = [leaf for number, leaf, _ in rows if number == child]
+        assert all(len(set(leaves_of_child[i : i + 7])) == 1 for i in range(0, len(leaves_of_child), 7))
 
 
 def test_one_child_in_two_slots_has_two_passes():
-    stream = StochasticMux(children(1, 1, shuffle=False), 2, None, random_state=0)
-    rows = [row for _, _, row in rows_of(stream, 4000)]
-    # two cursors over the same five rows: each goes on where it stood
-    reachable = {(0, 0)}
-    for row in rows:
-        reachable = {
-            moved
-            for one, other in reachable
-            for moved in (((one + 1) % SIZE, other), (one, (other + 1) % SIZE))
-            if row in ((one,) if moved[0] != one else ()) + ((other,) if moved[1] != other else ())
-        }
+    pool = [StochasticMux(leaves(5), 1, 7, dist="constant")]
+    told = [leaf for _, leaf, _ in rows_of(StochasticMux(pool, 2, None, random_state=0), 4000)]
+    # each pass has one stream at a time, for seven samples: how far both may be, and with which streams
+    reachable = {((0, -1), (0, -1))}
+    for leaf in told:
+        moved = set()
+        for one, other in reachable:
+            if one[1] in (leaf, -1):
+                moved.add((_after(one, leaf), other))
+            if other[1] in (leaf, -1):
+                moved.add((one, _after(other, leaf)))
+        reachable = moved
         assert reachable
-    assert rows != [i % SIZE for i in range(4000)]
+    assert any(len(set(told[i : i + 7])) > 1 for i in range(0, 4000, 7))
+
+
+def _after(visit, leaf):
+    n = visit[0] + 1
+    return (0, -1) if n == 7 else (n, leaf)
 
 
 def test_once_visits_each_child_once():
@@ -257,8 +240,8 @@ def test_three_levels(lam, inner_lam):
         for j in range(i, i + lam, inner_lam):
             visit = rows[j : min(j + inner_lam, i + lam)]
             assert len({child for child, _, _ in visit}) == 1
-            check_cursors(visit)
             firsts[visit[0][0], visit[0][1]] += 1
+    check_cursors([(who[i], *row) for i, row in enumerate(rows)])
     # what is below the outer muxes is drawn for each of these by itself, each as likely
     observed = [firsts[cell] for cell in itertools.product(range(3), range(4))]
     assert stats.chisquare(observed).statistic < stats.chi2.ppf(1 - RARE, 11)
@@ -363,3 +346,87 @@ def test_sizes_of_files_are_not_asked_for():
 
     pool = [Untouched([Streamer(lambda: iter([1, 2]))], 1, 2) for _ in range(2)]
     assert not StochasticMux(pool, 1, 2)._start(0, (0,)).takes
+
+
+# -- files --------------------------------------------------------------------------------------------------------------------
+
+
+def file_muxes(n=3, prefetch=0, bad=(), **settings):
+    """Muxes of four streams of three blocks; of the first stream some are bad."""
+    return [
+        StochasticMux(
+            block_pool([Numbers(4 * i + j, [5, 4, 6], () if i + j else bad) for j in range(4)], prefetch, True),
+            2,
+            3,
+            **settings,
+        )
+        for i in range(n)
+    ]
+
+
+def test_blocks_of_files_are_read_once_for_all_visits():
+    iterator = StochasticMux(file_muxes(), 2, 6, random_state=0)._start(None, (0,))
+    rows = np.concatenate([iterator.take(400)[0]["X"] for _ in range(20)]).astype(int)
+    for stream in range(12):
+        places = rows[rows[:, 0] == stream, 1]
+        passes = [places[i : i + 15] for i in range(0, len(places) - 14, 15)]
+        assert len(passes) > 20
+        assert all(sorted(one) == list(range(15)) for one in passes)
+    read, needed = iterator.blocks
+    assert read == needed
+    iterator.close()
+
+
+@pytest.mark.parametrize("prefetch", [1, 2])
+def test_files_give_the_same_samples_with_any_number_of_threads(prefetch):
+    def taken(n_threads):
+        iterator = StochasticMux(file_muxes(prefetch=n_threads), 2, 6, random_state=0)._start(None, (0,))
+        batches = [iterator.take(size)[0]["X"] for size in (100, 1000, 7, 9000)]
+        iterator.close()
+        return np.concatenate(batches)
+
+    np.testing.assert_array_equal(taken(prefetch), taken(0))
+
+
+def test_a_block_that_cannot_be_read_is_named():
+    stream = StochasticMux(file_muxes(bad=(1,)), 2, 6, random_state=0)
+    with pytest.raises(OSError, match="block 1 is damaged") as caught:
+        list(stream.generate(2000))
+    assert any("s0" in note for note in caught.value.__notes__)
+
+
+@pytest.mark.parametrize("where", ["outer", "inner", "above"])
+def test_a_file_that_fails_is_set_aside_by_the_mux_that_holds_it(where):
+    skip = {"on_error": "skip"}
+    pool = file_muxes(bad=(0, 1, 2), **(skip if where == "inner" else {}))
+    stream = StochasticMux(pool, 2, 6, random_state=0, **(skip if where == "outer" else {}))
+    if where == "above":
+        stream = RoundRobinMux([stream, Streamer(lambda: iter([{"X": np.zeros(2)}] * 9))], **skip)
+    items = stream.generate(3000)
+    with pytest.warns(UserWarning, match=r"1 stream failed and was set aside: '[^']*s0' after 0 items"):
+        rows = {tuple(item["X"].tolist()) for item in items}
+    table = items.stream_errors
+    assert [name.split("/")[-1] for name in table["name"]] == ["s0"]
+    given = {number for number, _ in rows}
+    assert 0 not in given or where == "above"  # whose generator gives zeros
+    assert given >= set(range(1, 12))
+
+
+def test_a_file_that_is_gone_is_named():
+    pool = file_muxes()
+    gone = Numbers(0, [3], counted=False)
+    pool.append(StochasticMux(block_pool([gone, Numbers(1, [3])]), 2, 3))
+    with pytest.raises(OSError, match="s0 has no footer"):
+        list(StochasticMux(pool, 4, 6, random_state=0).generate(500))
+
+
+def test_a_fit_on_muxes_of_files_counts_blocks():
+    model = StreamingEstimator(
+        SGDClassifier(random_state=0),
+        mode="with_replacement",
+        max_batches=30,
+        batch_size=50,
+        classes="scan",
+        random_state=0,
+    ).fit(StreamPool(file_muxes()))
+    assert model.blocks_read_ == model.blocks_needed_ > 36

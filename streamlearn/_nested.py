@@ -165,7 +165,7 @@ class EachSample(Level):
     """Muxes that draw the stream of each sample by itself; their streams are no muxes."""
 
     def refine(self, plan: Plan) -> Plan:
-        in_time = np.empty(len(plan.order), _short(int(self.odds.n_streams.sum())))
+        in_time: np.ndarray = np.empty(len(plan.order), _short(int(self.odds.n_streams.sum())))
         in_time[plan.order] = self.odds.draw(self._rng, np.repeat(plan.streams, plan.lengths))
         order = np.argsort(in_time, kind="stable")
         streams = in_time[order]
@@ -200,7 +200,7 @@ class InVisits(Level):
         slots *= k
         slots += self._rng.integers(0, k, len(slots))
         counts = np.bincount(slots, minlength=len(passes.seats) * k)
-        in_time = np.empty(len(slots), _short(len(counts)))
+        in_time: np.ndarray = np.empty(len(slots), _short(len(counts)))
         in_time[plan.order] = slots
         left, holder = self._at_seats(passes)
         drawn = np.flatnonzero(counts)

@@ -268,6 +268,17 @@ def test_the_same_seed_gives_the_same_samples_however_they_are_taken():
         assert [tuple(row) for row in np.concatenate(batches).tolist()] == first
 
 
+@pytest.mark.parametrize("kind", [StochasticMux, ShuffledMux])
+def test_each_level_has_seeds_of_its_own(kind):
+    def streams(random_state, n_passes):
+        stream = ChainMux(children(1, 9, kind=kind), random_state=random_state)  # which draws nothing itself
+        return [[leaf for _, leaf, _ in shown(stream, 200)] for _ in range(n_passes)]
+
+    first, second = streams(0, 2)
+    assert streams(0, 1) == [first] != [second]
+    assert streams(1, 1) != [first]
+
+
 def test_children_of_other_kinds_are_started_one_by_one():
     arrays = leaves(3)
     wide = from_arrays(np.zeros((4, 7)))

@@ -11,7 +11,7 @@ import numpy as np
 from ._failures import OnError
 from ._mux_base import BaseMux, as_streams, listed, pool_shares
 from ._mux_iterator import MuxIterator
-from ._nested import EachSample, InVisits, nested_reader, odds_of
+from ._nested import EachSample, InVisits, nested_reader, odds_of, warn_of_restarts
 from ._policies import Chain, Policy, RoundRobin, Shuffled
 from ._random import fresh_seed, mix
 from ._stochastic import Ending, SingleActive, WithReplacement
@@ -206,6 +206,18 @@ class StochasticMux(BaseMux):
     @classmethod
     def _joint_reader(cls, streams: Sequence[Streamer], seed: int, sizes: Any = None) -> Any:
         return nested_reader(streams, seed)
+
+    def _new_reader(self, seed: int) -> Any:
+        was_pulled, reader = self._is_pulled, super()._new_reader(seed)
+        together = reader is not None and (reader.names_failures or not self._rules.handles)
+        if (
+            not together
+            and not was_pulled
+            and self._lam is not None
+            and self._mode in ("with_replacement", "single_active")
+        ):
+            warn_of_restarts(self._streams, self._lam)
+        return reader
 
     @classmethod
     def _level(cls, muxes: Sequence[Any]) -> InVisits | None:

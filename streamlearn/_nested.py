@@ -10,6 +10,7 @@ nested: none of their samples comes again before all have come.
 from __future__ import annotations
 
 import copy
+import warnings
 import zlib
 from collections.abc import Sequence
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from ._arrays import ArrayStream, SampleStream
+from ._blocks import BlockStream
 from ._passes import close
 from ._plan import lay_out
 from ._random import generator, mix
@@ -51,6 +53,22 @@ def nested_reader(muxes: Sequence[Any], seed: int) -> NestedReader | None:
     except ValueError:  # rows that do not fit each other are given as they are, one by one
         return None
     return NestedReader(levels, leaf, seed, in_memory)
+
+
+def warn_of_restarts(streams: Sequence[Any], lam: float) -> None:
+    """Warn if one of the streams, which are started one by one for visits of ``lam`` samples, is a mux of files."""
+    for i, stream in enumerate(streams):
+        within = getattr(stream, "_streams", ())
+        if isinstance(within, list) and any(isinstance(file, BlockStream) for file in within):
+            warnings.warn(
+                f"the stream at position {i} is a mux of files that starts anew at each visit: for a few of lam={lam:g} samples "
+                "it reads a block of each file that it comes to. Put the files of all muxes into one pool, with pool_weights; or "
+                "let the muxes be planned together: StochasticMuxes with replacement, of one n_active, lam and dist, without a "
+                "random_state of their own, and with on_error='raise'.",
+                UserWarning,
+                stacklevel=2,
+            )
+            return
 
 
 def odds_of(muxes: Sequence[Any]) -> list[np.ndarray] | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import itertools
 import pickle
+import re
+import warnings
 from collections import Counter, defaultdict
 
 import numpy as np
@@ -414,8 +416,11 @@ def test_a_file_that_fails_is_set_aside_by_the_mux_that_holds_it(where):
     if where == "above":
         stream = RoundRobinMux([stream, Streamer(lambda: iter([{"X": np.zeros(2)}] * 9))], **skip)
     items = stream.generate(3000)
-    with pytest.warns(UserWarning, match=r"1 stream failed and was set aside: '[^']*s0' after 0 items"):
+    with pytest.warns(UserWarning, match="failed and was set aside|starts anew at each visit") as told:
         rows = {tuple(item["X"].tolist()) for item in items}
+    messages = [str(warning.message) for warning in told]
+    assert any(re.match(r"1 stream failed and was set aside: '[^']*s0' after 0 items", message) for message in messages)
+    assert any("starts anew at each visit" in message for message in messages) == (where != "above")
     table = items.stream_errors
     assert [name.split("/")[-1] for name in table["name"]] == ["s0"]
     given = {number for number, _ in rows}
@@ -423,6 +428,21 @@ def test_a_file_that_fails_is_set_aside_by_the_mux_that_holds_it(where):
     assert given >= set(range(1, 12))
 
 
+@pytest.mark.parametrize("outer", [{}, {"mode": "single_active"}, {"lam": None}, {"mode": "exhaustive"}])
+@pytest.mark.parametrize("inner", [{}, {"random_state": 0}])
+def test_muxes_of_files_that_start_anew_at_each_visit_warn_once(outer, inner):
+    stream = StochasticMux(file_muxes(**inner), **{"n_active": 2, "lam": 6, "random_state": 0, **outer})
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        for _ in range(2):
+            assert len(list(stream.generate(100))) == 100
+    expected = bool(inner) and "lam" not in outer and outer.get("mode") != "exhaustive"
+    assert ["the stream at position 0 is a mux of files" in str(warning.message) for warning in told] == [
+        True
+    ] * expected
+
+
+@pytest.mark.filterwarnings("ignore:the stream at position 0 is a mux of files")
 def test_a_file_that_is_gone_is_named():
     pool = file_muxes()
     gone = Numbers(0, [3], counted=False)

@@ -173,6 +173,7 @@ def plainly(item):
     }
 
 
+@pytest.mark.filterwarnings("ignore:the stream at position 0 is a mux of files")  # it is no matter of speed
 @pytest.mark.parametrize("again", [False, True], ids=["generate", "cycle"])
 @pytest.mark.parametrize("name", STREAMS)
 def test_saved_before_every_item_and_restored_the_rest_is_the_same(name, again):

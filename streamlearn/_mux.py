@@ -123,9 +123,9 @@ class StochasticMux(BaseMux):
     >>> streams = [Streamer("a" * 100), Streamer("b" * 100), Streamer("c" * 100)]
     >>> stream = StochasticMux(streams, n_active=2, lam=4, random_state=0)
     >>> "".join(stream.generate(max_batches=20))
-    'aaaccaacccbbabbacacc'
+    'bababaccaaabcbbccccb'
     >>> "".join(stream.generate(max_batches=20))  # another pass, another order
-    'cccccccccccccacaacca'
+    'aabbcccbbabbbaaabbbb'
     """
 
     def __init__(
@@ -505,7 +505,7 @@ def mux(
     --------
     >>> from streamlearn import Streamer, mux
     >>> "".join(mux([iter("aaaa"), "bb", "cc"], 12, 2, lam=2, random_state=0))
-    'acbbccbbbaab'
+    'accbbbccccbb'
     >>> stream = Streamer(mux, ["aaaa", "bb", "cc"], 6, 2, lam=2)
     >>> len(list(stream)), len(list(stream))
     (6, 6)

@@ -121,12 +121,21 @@ class _Restarting(_Stochastic):
         super().load_state_dict(state)
         self.weights = self.rates.copy()  # others may have been pruned since
         self.weights[list(self.pruned)] = 0.0
-        self._cumulative = np.cumsum(self._odds)
+        self._add_up()
 
     def _set_odds(self, odds: np.ndarray) -> None:
         self._odds = odds
-        self._cumulative = np.cumsum(odds)
         self._choices = []
+        self._add_up()
+
+    def _add_up(self) -> None:
+        self._cumulative = np.cumsum(self._odds)
+        # in a large pool, to look up what was drawn takes longer than all else of a visit
+        self._is_even = bool(self._odds[0] > 0 and np.ptp(self._odds) == 0)
+
+    def _draw(self, k: int) -> np.ndarray:
+        """Draw streams in proportion to their odds."""
+        return self.rng.integers(0, len(self._odds), k) if self._is_even else draw(self.rng, self._cumulative, k)
 
     def release(self, slot: int, stream: int, n_items: int, exhausted: bool) -> bool:
         if n_items == 0:
@@ -186,7 +195,7 @@ class _Restarting(_Stochastic):
         if self._cumulative[-1] > 0:
             for _ in range(_TRIES):
                 if not self._choices:
-                    self._choices = draw(self.rng, self._cumulative, _BUFFER).tolist()
+                    self._choices = self._draw(_BUFFER).tolist()
                 stream = self._choices.pop()
                 if stream not in excluded:
                     return stream
@@ -212,7 +221,7 @@ class WithReplacement(_Restarting):
         self._set_odds(self.weights / self.mean_lengths())
 
     def assign(self, slots: np.ndarray, times: np.ndarray) -> np.ndarray:
-        return draw(self.rng, self._cumulative, len(slots))
+        return self._draw(len(slots))
 
     def activate(self, slot: int) -> tuple[int, int] | None:
         if self.nothing_left():
@@ -295,7 +304,7 @@ class SingleActive(_Restarting):
             else:
                 for _ in range(_TRIES):
                     if not choices:
-                        choices = draw(self.rng, self._cumulative, len(slots)).tolist()
+                        choices = self._draw(len(slots)).tolist()
                     stream = choices.pop()
                     if stream not in active:
                         break

@@ -287,17 +287,23 @@ class Failures:
             warnings.warn(f"{text}. {where}", UserWarning, stacklevel=stacklevel)
 
     def state_dict(self) -> list[Any]:
-        """Return all that is known, of the muxes within as well; JSON-able. A mux within another says nothing itself."""
+        """Return all that is known, of the muxes within as well; JSON-able.
+
+        A mux within another says itself only which streams it leaves aside: not those that another visit of the same mux, in
+        another slot, has set aside since it began.
+        """
         if self._parent is not None:
-            return []
+            return list(self._aside)
         return [
             [list(path), f.name, f.n_errors, f.error, f.n_items, f.aside, list(f.visit), f.block]
             for path, f in self._all.items()
         ]
 
-    def load_state_dict(self, state: Iterable[list[Any]]) -> None:
+    def load_state_dict(self, state: Iterable[Any]) -> None:
         """Take back what :meth:`state_dict` gave."""
         if self._parent is not None:
+            own = set(state)
+            self._aside = {stream: failed for stream, failed in self._aside.items() if stream in own}
             return
         self._all.clear()
         for path, name, n_errors, error, n_items, aside, visit, block in state:

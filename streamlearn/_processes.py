@@ -23,6 +23,7 @@ import traceback
 from collections import deque
 from collections.abc import Iterator, Sequence
 from multiprocessing import util
+from multiprocessing.connection import wait
 from queue import SimpleQueue
 from typing import Any
 
@@ -253,9 +254,9 @@ class Worker:
         with self._lock:
             self.ended = True
         self._process.join(2 * _GRACE_SECONDS)
-        if self._process.exitcode is None:
-            self._process.kill()
-            self._process.join()
+        if not wait([self._process.sentinel], 0):
+            self._process.terminate()
+            self._process.join(2 * _GRACE_SECONDS)
         with self._sending:
             self._requests.close()
         self._replies.close()

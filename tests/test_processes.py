@@ -367,6 +367,23 @@ def test_processes_end_with_the_interpreter(ending, send, code, error):
     assert err.count("Traceback") == bool(error)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_a_process_that_dies_is_told_where_nobody_can_wait_for_its_exit_code():
+    code, out, err = run(
+        """
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # as some servers do: children leave nothing
+os.kill(pool[0]._processes._workers[0]._process.pid, signal.SIGKILL)
+try:
+    while True:
+        next(running[0])
+except RuntimeError as error:
+    print(error)
+"""
+    )
+    assert (code, err) == (0, "")
+    assert "the process in which the stream ran has died" in out
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 def test_a_fork_reads_by_itself_and_leaves_the_parents_processes_alone():
     code, out, err = run(

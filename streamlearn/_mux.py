@@ -162,6 +162,12 @@ class StochasticMux(BaseMux):
         if mode == "single_active":
             self._warn_of_caps()
 
+    @property
+    def _never_ends(self) -> bool:
+        if self._mode in ("with_replacement", "single_active"):
+            return True
+        return (self._mode == "exhaustive" or self._lam is None) and self._holds_endless()
+
     def _warn_of_caps(self) -> None:
         reached = self.expected_proportions()
         i = int(np.argmax(self._weights - reached))
@@ -280,6 +286,8 @@ class ShuffledMux(BaseMux):
         self._names = getattr(streams, "names", None)
         self._weights = pool_shares(streams, pool_weights, len(self._streams))
 
+    _never_ends = True
+
     def _policy(self, rng: np.random.Generator) -> Policy:
         return Shuffled(self._weights, self._sizes(), rng)
 
@@ -341,6 +349,10 @@ class RoundRobinMux(BaseMux):
         self._names = getattr(streams, "names", None)
         check_option("mode", mode, ("exhaustive", "cycle", "permuted_cycle"))
         self._mode = mode
+
+    @property
+    def _never_ends(self) -> bool:
+        return self._mode != "exhaustive" or self._holds_endless()
 
     def _policy(self, rng: np.random.Generator) -> Policy:
         return RoundRobin(self._sizes(), self._mode, rng)
@@ -417,6 +429,10 @@ class ChainMux(BaseMux):
         current: dict[int, Streamer] = {}
         policy = Chain(lambda number: self._ask(current, mix(own, 3), (*visit, number)), self._mode == "cycle")
         return MuxIterator(current, policy, mix(own, 2), visit, None, rules=self._rules)
+
+    @property
+    def _never_ends(self) -> bool:
+        return self._mode == "cycle" or self._holds_endless()
 
     def _ask(self, current: dict[int, Streamer], seed: int, cycle: tuple[int, ...]) -> Iterator[tuple[int, int]]:
         """Ask the generator function for streams, keeping only the one that is due."""

@@ -36,6 +36,9 @@ class BaseMux(Streamer):
     def _policy(self, rng: np.random.Generator) -> Policy:
         raise NotImplementedError
 
+    def _holds_endless(self) -> bool:
+        return isinstance(self._streams, list) and any(stream._never_ends for stream in self._streams)
+
     def _next_pass(self, last: tuple[int, ...] | None = None) -> tuple[int, ...]:
         number = self._n_passes if last is None else last[0] + 1
         self._n_passes = max(self._n_passes, number + 1)

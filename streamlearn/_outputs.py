@@ -48,7 +48,14 @@ def pool_batches(
         The most rows of each stream.
     bound : str, optional
         What to do where a stream may be endless: a warning says so when it has given many samples.
+
+    Raises
+    ------
+    ValueError
+        If a stream never ends, being a mux that starts its streams again, and there is a ``bound`` to set.
     """
+    if bound is not None:
+        refuse_endless(pool, bound)
     for position, stream in enumerate(pool):
         n = 0
         try:
@@ -66,6 +73,15 @@ def pool_batches(
         except Exception as error:
             error.add_note(f"raised by {stream_name(pool, position)}")
             raise
+
+
+def refuse_endless(pool: StreamPool, advice: str) -> None:
+    """Refuse streams that are known to go on for ever."""
+    for position, stream in enumerate(pool):
+        if stream._never_ends:
+            raise ValueError(
+                f"{stream_name(pool, position)} never ends: {stream!r} starts its streams again and again. {advice}."
+            )
 
 
 def stream_name(pool: StreamPool, position: int) -> str:

@@ -15,6 +15,7 @@ from ._batch import Batch
 from ._failures import Failures
 from ._fit_source import Source
 from ._mux import StochasticMux
+from ._outputs import refuse_endless
 from ._passes import close
 from ._progress import Progress
 from ._rows import row_bytes
@@ -320,6 +321,8 @@ def mux_settings(owner: Any, source: Source) -> dict[str, Any]:
             f"max_batches is None and mode={mode!r} has no end: streams of unknown length need max_batches (the number of "
             "partial_fit calls), or mode='exhaustive' if none of them is endless."
         )
+    if owner.max_batches is None and owner.n_iter_no_change is None and (mode == "exhaustive" or owner.lam is None):
+        refuse_endless(pool, "Set max_batches, the number of partial_fit calls")
     return {
         "n_active": n_active,
         "lam": owner.lam,

@@ -12,7 +12,7 @@ import numpy as np
 
 from ._batch import Batch
 from ._fit_source import as_pool, is_pool
-from ._outputs import pool_batches
+from ._outputs import pool_batches, refuse_endless
 from ._pool import StreamPool
 from ._progress import copied
 from ._run import Run
@@ -58,6 +58,8 @@ class HeldOut:
     """
 
     def __init__(self, pool: StreamPool, scorer: Any, max_samples: int | None, seed: int) -> None:
+        if max_samples is None:
+            refuse_endless(pool, _BOUND)
         self._pool = pool
         self._scorer = scorer
         self._max_samples = max_samples

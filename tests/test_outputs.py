@@ -6,10 +6,22 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.base import clone
 from sklearn.linear_model import SGDClassifier
 from sklearn.naive_bayes import GaussianNB
 
-from streamlearn import Streamer, StreamingEstimator, StreamPool, _outputs, from_arrays, stream_scorer
+from streamlearn import (
+    ChainMux,
+    RoundRobinMux,
+    ShuffledMux,
+    StochasticMux,
+    Streamer,
+    StreamingEstimator,
+    StreamPool,
+    _outputs,
+    from_arrays,
+    stream_scorer,
+)
 from streamlearn._outputs import pool_batches
 
 X = np.random.default_rng(0).normal(size=(60, 3))
@@ -112,3 +124,54 @@ def test_errors_name_the_stream(method):
     with pytest.raises(ValueError, match="Feature names seen at fit time, yet now missing:\n- c") as caught:
         method(model, pool)
     assert "for rows of stream 'bad' at position 1" in "\n".join(caught.value.__notes__)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda streams: StochasticMux(streams, 2, 5),
+        lambda streams: StochasticMux(streams, 2, 5, mode="single_active"),
+        ShuffledMux,
+        lambda streams: RoundRobinMux(streams, mode="cycle"),
+        lambda streams: ChainMux(streams, mode="cycle"),
+        lambda streams: ChainMux([*streams, ShuffledMux(streams)]),
+        lambda streams: StochasticMux([ShuffledMux(streams)], 1, 5, mode="exhaustive"),
+    ],
+    ids=["replacement", "single", "shuffled", "robin", "cycle", "within a chain", "within exhaustive"],
+)
+def test_muxes_that_never_end_are_refused_where_nothing_bounds_them(make):
+    streams = list(from_arrays(X, Y, n_streams=3))
+    pool = StreamPool([streams[0], make(streams[1:])], names=["array", "mux"])
+    never = "stream 'mux' at position 1 never ends"
+    model = StreamingEstimator(SGDClassifier(), classes=[0, 1], max_batches=5, random_state=0)
+    with pytest.raises(ValueError, match=f"{never}.* Set max_batches"):
+        clone(model).set_params(max_batches=None).fit(pool)
+    with pytest.raises(ValueError, match=f"{never}.* Set validation_max_samples"):
+        clone(model).set_params(validation=pool).fit(pool)
+    model.fit(pool)
+    assert model.n_batches_ == 5
+    with pytest.raises(ValueError, match=f"{never}.*stream_scorer"):
+        model.score(pool)
+    with pytest.raises(ValueError, match=f"{never}.* Use iter_predict"):
+        model.predict(pool)
+    assert 0 <= stream_scorer("accuracy", max_samples=20)(model, pool) <= 1
+    watched = clone(model).set_params(validation=pool, validation_max_samples=20, n_iter_no_change=2, max_batches=None)
+    assert watched.fit(pool).n_batches_ > 0
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda streams: StochasticMux(streams, 2, 5, mode="exhaustive"),
+        lambda streams: StochasticMux(streams, 2, 5, mode="once"),
+        lambda streams: StochasticMux([ShuffledMux(streams)], 1, 5, mode="once"),
+        RoundRobinMux,
+        ChainMux,
+        lambda streams: ChainMux(lambda: iter(streams)),
+    ],
+)
+def test_muxes_that_end_are_not(make):
+    pool = StreamPool([make(list(from_arrays(X, Y, n_streams=3)))])
+    model = StreamingEstimator(SGDClassifier(), classes=[0, 1], random_state=0).fit(pool)
+    assert model.n_samples_seen_ > 0
+    assert len(model.predict(pool)[0]) > 0

@@ -25,9 +25,10 @@ from ._estimator import StreamingEstimator
 from ._factory import StreamFactory
 from ._huggingface import from_huggingface
 from ._learner import StreamLearner
-from ._mux import ChainMux, RoundRobinMux, ShuffledMux, StochasticMux, mux
+from ._mux import StochasticMux, mux
 from ._npy import from_npy
 from ._parquet import from_parquet
+from ._plain_muxes import ChainMux, RoundRobinMux, ShuffledMux
 from ._pool import StreamPool, from_arrays
 from ._scoring import stream_scorer
 from ._search import HyperbandSearchCV, SuccessiveHalvingSearchCV

@@ -24,7 +24,7 @@ LAYERS = [
     {"_mux_iterator", "_arrays", "_batch", "_columns", "_lines", "_parquet_files"},
     {"_mux_base", "_blocks"},
     {"_nested"},
-    {"_mux"},
+    {"_mux", "_plain_muxes"},
     {"_pool"},
     {"_sources"},
     {"_parquet", "_csv", "_npy", "_chunked", "_dataframe", "_sql", "_huggingface"},

@@ -244,7 +244,7 @@ def check_parts(columns: Sequence[Any]) -> None:
 class ArrayReader(CursorReader):
     """Reads blocks of samples from many array streams."""
 
-    restarts = True
+    can_restart = True
 
     def __init__(self, streams: Sequence[Any], tables: list[Table], seed: int) -> None:
         n = len(streams)

@@ -213,9 +213,8 @@ class StochasticMux(BaseMux):
 
     def _new_reader(self, seed: int) -> Any:
         was_pulled, reader = self._is_pulled, super()._new_reader(seed)
-        together = reader is not None and (reader.names_failures or not self._rules.handles)
         if (
-            not together
+            reader is None
             and not was_pulled
             and self._lam is not None
             and self._mode in ("with_replacement", "single_active")

@@ -69,9 +69,12 @@ class BaseMux(Streamer):
             return None
         kinds = {type(stream) for stream in self._streams}
         reader = kinds.pop()._joint_reader(self._streams, seed, self._sizes()) if len(kinds) == 1 else None
-        if reader is not None and reader.restarts:
+        if reader is not None and reader.can_restart:
             self._reader = reader
-        self._is_pulled = reader is None
+        if reader is not None and self._rules.handles and not reader.names_failures:
+            reader = None
+        # what could not be asked for its length is asked again by the next pass
+        self._is_pulled = reader is None and not any(getattr(stream, "_unsized", None) for stream in self._streams)
         return reader
 
     def _sizes(self) -> np.ndarray:

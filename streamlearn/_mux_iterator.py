@@ -63,8 +63,6 @@ class MuxIterator:
         self._names = names
         self.failures = Failures(rules or RAISE, names, self._n_streams)
         self.failures.visit = path
-        if reader is not None and self.failures.rules.handles and not reader.names_failures:
-            reader = None
         self.takes = reader is not None
         self._unsized = dict(unsized or {})  # streams whose length could not be asked for
         self._tries: dict[

@@ -26,6 +26,8 @@ from ._reader import Plan, Reader
 from ._state import check_same, check_state, pack, pack_numbers, unpack, unpack_numbers
 from ._visits import VisitLength
 
+_MANY, _OFTEN = 2**16, 16
+
 
 def nested_reader(muxes: Sequence[Any], seed: int) -> NestedReader | None:
     """Return a reader of muxes that can be planned together, down to arrays or files, or None: they cannot."""
@@ -38,6 +40,9 @@ def nested_reader(muxes: Sequence[Any], seed: int) -> NestedReader | None:
             break
         if not hasattr(kind, "_level"):
             return None
+        n = sum(len(mux._streams) for mux in layers[-1])
+        if n > _MANY and n > _OFTEN * sum(len(mux._streams) for mux in {id(mux): mux for mux in layers[-1]}.values()):
+            return None  # one mux in many places is not worth as much room as all of them would take
         layers.append([stream for mux in layers[-1] for stream in mux._streams])
     levels = []
     in_memory = kind is ArrayStream
@@ -150,6 +155,8 @@ class Level:
         Of each mux those of its streams.
     """
 
+    _n_slots = 0
+
     def __init__(self, odds: Sequence[np.ndarray]) -> None:
         self.odds = Odds(odds)
         self.rewind(0)
@@ -162,9 +169,17 @@ class Level:
         """Return a plan of the streams of the muxes of a plan."""
         raise NotImplementedError
 
-    def visits(self) -> tuple[list[int], list[int]]:
-        """Return streams of which a visit is under way, and how many samples more they are to give."""
+    def below(self, seats: np.ndarray) -> np.ndarray:
+        """Return the seats one level below of the visits that are under way in the passes in these seats."""
+        return np.empty(0, np.int64)
+
+    def visits(self, seats: np.ndarray) -> tuple[list[int], list[int]]:
+        """Return the streams of these visits, and how many samples more they are to give."""
         return [], []
+
+    def told(self) -> list[Any]:
+        """Return what must be the same where a state is taken back."""
+        return [type(self).__name__, self._n_slots, zlib.crc32(self.odds.n_streams.astype(np.int64).tobytes())]
 
     def snapshot(self) -> dict[str, Any]:
         """Return what changes, which :meth:`pack` makes a state of while the level goes on."""
@@ -217,39 +232,41 @@ class InVisits(Level):
         slots = np.repeat(passes.of_runs, plan.lengths)
         slots *= k
         slots += self._rng.integers(0, k, len(slots))
-        counts = np.bincount(slots, minlength=len(passes.seats) * k)
-        in_time: np.ndarray = np.empty(len(slots), _short(len(counts)))
+        in_time: np.ndarray = np.empty(len(slots), _short(len(passes.seats) * k))
         in_time[plan.order] = slots
-        left, holder = self._at_seats(passes)
-        drawn = np.flatnonzero(counts)
-        visits = lay_out(left[drawn], counts[drawn], self._length, self._rng)
-        slots, fresh = drawn[visits.slots], visits.fresh
-        streams = holder[slots]
-        streams[fresh] = self.odds.draw(self._rng, passes.streams[slots[fresh] // k])
-        holder[drawn], left[drawn] = streams[visits.last], visits.left
-        self._keep(passes, left, holder)
-        there = fresh | (visits.lengths > 0)  # no visit was under way where a pass begins
-        within, slot = np.divmod(slots[there], k)
         order = np.argsort(in_time, kind="stable")
-        return Plan(order, streams[there], visits.lengths[there], passes.seats[within] * k + slot, fresh[there])
+        in_order = in_time[order]
+        first = np.flatnonzero(np.diff(in_order, prepend=-1))
+        within, slot = np.divmod(
+            in_order[first].astype(np.int64), k
+        )  # of the slots that are drawn: those of some passes
+        fresh, seats = passes.fresh[within], passes.seats[within]
+        self._make_room(int(passes.seats[-1]) + 1)
+        left = np.where(fresh, 0, self._left[seats, slot])
+        visits = lay_out(left, np.diff(first, append=len(in_order)), self._length, self._rng)
+        streams = self._holder[seats, slot][visits.slots]
+        streams[visits.fresh] = self.odds.draw(self._rng, passes.streams[within[visits.slots[visits.fresh]]])
+        self._left[passes.seats[passes.fresh]] = 0
+        last = passes.last[within]
+        self._left[seats[last], slot[last]] = visits.left[last]
+        self._holder[seats[last], slot[last]] = streams[visits.last[last]]
+        there = visits.fresh | (visits.lengths > 0)  # no visit was under way where a pass begins
+        below = (seats * k + slot)[visits.slots]
+        return Plan(order, streams[there], visits.lengths[there], below[there], visits.fresh[there])
 
-    def visits(self) -> tuple[list[int], list[int]]:
-        under_way = self._left > 0
-        return self._holder[under_way].tolist(), self._left[under_way].tolist()
+    def below(self, seats: np.ndarray) -> np.ndarray:
+        slots = self._left[seats] > 0
+        return (seats[:, None] * self._n_slots + np.arange(self._n_slots))[slots]
 
-    def _at_seats(self, passes: Passes) -> tuple[np.ndarray, np.ndarray]:
-        """Return what the visits in all slots of all passes have left, and their streams; of fresh passes nothing."""
-        missing = max(int(passes.seats[-1]) + 1 - len(self._left), 0), self._n_slots
+    def visits(self, seats: np.ndarray) -> tuple[list[int], list[int]]:
+        slots = self._left[seats] > 0
+        return self._holder[seats][slots].tolist(), self._left[seats][slots].tolist()
+
+    def _make_room(self, n_seats: int) -> None:
+        """Take arrays of their own, since a snapshot may hold the old ones, with room for so many seats."""
+        missing = max(n_seats - len(self._left), 0), self._n_slots
         self._left = np.vstack([self._left, np.zeros(missing, np.int64)])
         self._holder = np.vstack([self._holder, np.zeros(missing, np.int64)])
-        left = np.where(passes.fresh[:, None], 0, self._left[passes.seats])
-        return left.ravel(), self._holder[passes.seats].ravel()
-
-    def _keep(self, passes: Passes, left: np.ndarray, holder: np.ndarray) -> None:
-        # arrays of their own since the last plan: a snapshot may hold older ones
-        seats = passes.seats[passes.last]
-        self._left[seats] = left.reshape(-1, self._n_slots)[passes.last]
-        self._holder[seats] = holder.reshape(-1, self._n_slots)[passes.last]
 
     def snapshot(self) -> dict[str, Any]:
         return {**super().snapshot(), "left": self._left, "holder": self._holder}
@@ -276,9 +293,10 @@ class NestedReader(Reader):
     _VERSION = 1
 
     def __init__(self, levels: list[Level], leaf: Any, seed: int, in_memory: bool) -> None:
-        self.names_failures, self.restarts = in_memory, leaf.restarts
+        self.names_failures, self.can_restart = in_memory, leaf.can_restart
         self._levels = levels
         self._leaf = leaf
+        self._n_seats = 0
         for i, level in enumerate(levels):
             level.rewind(mix(seed, i, 1))
         self.row_bytes, self.blocks_alone, self.n_ahead = leaf.row_bytes, leaf.blocks_alone, leaf.n_ahead
@@ -295,13 +313,15 @@ class NestedReader(Reader):
 
     def restarted(self, seed: int) -> NestedReader:
         return NestedReader(
-            [copy.copy(level) for level in self._levels], self._leaf.restarted(mix(seed, 0)), seed, True
+            [copy.copy(level) for level in self._levels], self._leaf.restarted(mix(seed, 0)), seed, self.names_failures
         )
 
     def locate(self, plan: Plan) -> tuple[Any, np.ndarray]:
         before = [level.snapshot() for level in self._levels]
         who = np.empty(len(plan.order), np.int32)
         who[plan.order] = np.repeat(plan.streams, plan.lengths)
+        assert plan.seats is not None
+        self._n_seats = max(self._n_seats, int(plan.seats.max()) + 1)
         for level in self._levels:
             plan = level.refine(plan)
         where, _ = self._leaf.locate(plan)
@@ -309,7 +329,14 @@ class NestedReader(Reader):
         return where, who
 
     def expect(self, streams: Sequence[int], left: Sequence[int]) -> None:
-        self._leaf.expect(*self._levels[-1].visits())
+        # Where each stream has a seat, others have visits under way than those in the slots: they are not due before long.
+        n_seats = self._n_seats
+        seats = np.array([stream for stream in streams if 0 <= stream < n_seats], np.int64)
+        if n_seats <= len(streams):
+            seats = np.arange(n_seats)
+        for level in self._levels[:-1]:
+            seats = level.below(seats)
+        self._leaf.expect(*self._levels[-1].visits(seats))
 
     def has_room(self) -> bool:
         return self._leaf.has_room()
@@ -329,7 +356,7 @@ class NestedReader(Reader):
         return {
             "kind": "nested reader",
             "version": self._VERSION,
-            "muxes": self._check_sums(),
+            "muxes": self._told(),
             "levels": [Level.pack(level) for level in levels],
             "leaf": self._leaf.state_dict([moved for _, moved in moves]),
         }
@@ -343,10 +370,10 @@ class NestedReader(Reader):
             If the streams had other lengths, or were in other muxes.
         """
         check_state(state, "nested reader", self._VERSION, ("muxes", "levels", "leaf"))
-        check_same(state, "nested muxes", muxes=self._check_sums())
+        check_same(state, "nested muxes", muxes=self._told())
         self._leaf.load_state_dict(state["leaf"])
         for level, of_level in zip(self._levels, state["levels"], strict=True):
             level.load_state_dict(of_level)
 
-    def _check_sums(self) -> list[int]:
-        return [zlib.crc32(level.odds.n_streams.astype(np.int64).tobytes()) for level in self._levels]
+    def _told(self) -> list[list[Any]]:
+        return [level.told() for level in self._levels]

@@ -20,7 +20,7 @@ from ._visits import VisitLength
 
 _FIRST_BLOCK = 512
 _RACE_EVENTS = 512
-_MANY_SLOTS = 512
+_SPARE = 2
 
 
 class Planner:
@@ -121,7 +121,7 @@ class Planner:
     def _plan_assigned(self, order: np.ndarray, counts: np.ndarray) -> Plan:
         """Lay out all visits first, since their lengths do not depend on their streams, then give them streams."""
         policy = self.policy
-        visits = lay_out(np.array(self.left), counts, policy.length, policy.rng)
+        visits = lay_out(np.array(self.left, np.int64), counts, policy.length, policy.rng)
         slots, fresh = visits.slots, visits.fresh
         offsets = np.cumsum(counts) - counts
         streams = np.array(self.holder)[slots]
@@ -270,19 +270,25 @@ class Visits(NamedTuple):
 def lay_out(left: np.ndarray, counts: np.ndarray, length: VisitLength, rng: np.random.Generator) -> Visits:
     """Lay out visits for so many draws of each slot, of which the one under way has ``left`` draws more."""
     n_slots = len(counts)
-    ends, counts = left[:, None], counts[:, None]
-    while len(some := np.flatnonzero(ends[:, -1] <= counts[:, 0])):
-        short = counts[some, 0] - ends[some, -1] + 1
-        # few slots get at once what suffices for each, many what suffices for most, so that little is drawn in vain
-        n_visits = (
-            length.visits_for(int(short.max())) if n_slots < _MANY_SLOTS else max(int(short.mean() / length.lam), 1)
-        )
-        more = np.zeros((n_slots, n_visits), ends.dtype)
-        more[some] = length.sample(rng, len(some) * n_visits).reshape(-1, n_visits)
-        ends = np.hstack([ends, ends[:, -1:] + np.cumsum(more, 1)])
-    starts = np.hstack([np.zeros((n_slots, 1), ends.dtype), ends[:, :-1]])
-    begun = starts <= counts  # the next visit begins when the last has given its last item
-    slots, number = np.nonzero(begun)
-    last = np.cumsum(begun.sum(axis=1)) - 1
-    starts, lengths = starts[begun], (np.minimum(ends, counts) - starts)[begun]
-    return Visits(slots, starts, lengths, number > 0, last, ends[begun][last] - counts[:, 0])
+    parts = [(np.arange(n_slots), np.zeros(n_slots, np.int64), left)]
+    some = np.flatnonzero(left <= counts)
+    reached = left[some]
+    while len(some):  # the next visit begins when the last has given its last item
+        most, lam = counts[some], length.lam or 1.0
+        short = most - reached + 1
+        # what suffices for each slot, unless some need so much more than others that most would be drawn in vain
+        n_visits = length.visits_for(int(short.max()))
+        if n_visits * len(some) > _SPARE * (short.sum() / lam + len(some)):
+            n_visits = max(int(short.mean() / lam), 1)
+        ends = reached[:, None] + np.cumsum(length.sample(rng, len(some) * n_visits).reshape(-1, n_visits), 1)
+        starts = np.hstack([reached[:, None], ends[:, :-1]])
+        begun = starts <= most[:, None]
+        parts.append((np.repeat(some, begun.sum(axis=1)), starts[begun], ends[begun]))
+        goes_on = ends[:, -1] <= most
+        some, reached = some[goes_on], ends[goes_on, -1]
+    slots, starts, ends = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+    by_slot = np.argsort(slots, kind="stable")
+    slots, starts, ends = slots[by_slot], starts[by_slot], ends[by_slot]
+    last = np.cumsum(np.bincount(slots, minlength=n_slots)) - 1
+    lengths = np.minimum(ends, counts[slots]) - starts
+    return Visits(slots, starts, lengths, by_slot >= n_slots, last, ends[last] - counts)

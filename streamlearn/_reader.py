@@ -54,7 +54,7 @@ class Reader:
         The part of all the time that locating and gathering may take to be done ahead in threads.
     n_ahead : int
         Number of blocks of samples that a mux should locate before it has the first of them gathered, while there is room.
-    restarts : bool
+    can_restart : bool
         Whether :meth:`restarted` makes another reader of the same streams.
     names_failures : bool
         Whether a stream that fails is told by its position in the mux, which may then go on without it.
@@ -66,7 +66,7 @@ class Reader:
     blocks_alone = 4
     most_planned_ahead = most_read_ahead = 1.0
     n_ahead = 1
-    restarts = False
+    can_restart = False
     names_failures = True
     many_visits: int | None = None
     moved: Any

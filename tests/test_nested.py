@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import itertools
 import pickle
 import re
+import tracemalloc
 import warnings
 from collections import Counter, defaultdict
 
@@ -28,6 +30,7 @@ from streamlearn import (
     from_arrays,
 )
 from streamlearn._arrays import ArrayStream, Table
+from streamlearn._block_reader import BlockReader
 from tests.failing import Numbers, block_pool
 
 RARE = 1e-9
@@ -461,3 +464,109 @@ def test_a_fit_on_muxes_of_files_counts_blocks():
         random_state=0,
     ).fit(StreamPool(file_muxes()))
     assert model.blocks_read_ == model.blocks_needed_ > 36
+
+
+# -- what must not grow -------------------------------------------------------------------------------------------------------
+
+
+def peak_bytes(stream, n):
+    iterator = stream._start(0, (0,))
+    tracemalloc.start()
+    try:
+        assert len(iterator.take(n)[1]) == n
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+        iterator.close()
+
+
+def test_one_mux_that_gives_most_takes_no_room_for_the_others():
+    weights = np.ones(2000)
+    weights[0] = 2000
+    pool = children(2000, 1, 1, 1)
+    even, odd = (peak_bytes(ShuffledMux(pool, pool_weights=w, random_state=0), 33_000) for w in (None, weights))
+    assert odd < 2 * even  # as much is drawn of one as of all others: a table of all would take a hundred times as much
+
+
+def test_slots_that_are_not_drawn_take_no_room():
+    few, many = (
+        peak_bytes(StochasticMux(children(4, 4, n_active, 50), 4, 1, random_state=0), 33_000) for n_active in (4, 4000)
+    )
+    assert (
+        many < 4 * few + 8 * 4 * 2 * 4000 * 8
+    )  # besides tables of the slots themselves, some blocks of which lie ahead
+
+
+def test_one_mux_in_very_many_places_is_started_where_it_is_due():
+    stream = children(1)[0]
+    for _ in range(30):
+        stream = StochasticMux([stream, stream], 2, 3)
+    iterator = stream._start(0, (0,))  # 2**30 arrays
+    assert not iterator.takes
+    assert len(list(itertools.islice(iterator, 5))) == 5
+
+
+@pytest.mark.parametrize("deep", [False, True])
+@pytest.mark.parametrize("mode", ["exhaustive", "with_replacement", "single_active"])
+def test_files_of_muxes_that_wait_are_not_read_ahead(mode, deep, monkeypatch):
+    expected = []
+
+    def noted(self, streams, left):
+        expected.append({stream // (8 if deep else 4) for stream in streams})
+        assert all(n > 0 for n in left)
+
+    monkeypatch.setattr(BlockReader, "expect", noted)
+    pool = [
+        StochasticMux(block_pool([Numbers(4 * i + j, [20] * 2) for j in range(4)], 2, True), 2, 90)
+        for i in range(60 if deep else 30)
+    ]
+    if deep:
+        pool = [StochasticMux(pool[i : i + 2], 2, 40) for i in range(0, 60, 2)]
+    iterator = StochasticMux(pool, 3, 40, mode=mode, random_state=0)._start(None, (0,))
+    iterator.take(6000)
+    iterator.close()
+    assert len(expected) > 4
+    assert all(0 < len(muxes) <= 3 for muxes in expected)
+
+
+class Hiccup(Numbers):
+    n_asked = 0
+
+    def rows(self):
+        self.n_asked += 1
+        if self.n_asked == 1:
+            raise OSError("the network is away")
+        return super().rows()
+
+
+def test_files_that_could_not_be_counted_once_are_planned_together_afterwards():
+    pool = [*file_muxes(), StochasticMux(block_pool([Hiccup(12, [5]), Numbers(13, [3])]), 2, 3)]
+    stream = StochasticMux(pool, 2, 6, random_state=0)
+    with (
+        warnings.catch_warnings(action="ignore"),
+        contextlib.suppress(OSError),
+    ):
+        list(stream.generate(300))
+    assert stream._start(None, (1,)).takes
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda: children(3, kind=ShuffledMux),
+        lambda: children(3, n_active=3),
+        lambda: children(3, n_leaves=5),
+        lambda: [StochasticMux(children(1), 2, 3) for _ in range(3)],
+    ],
+    ids=["kind", "n_active", "streams", "depth"],
+)
+def test_a_state_of_other_inner_muxes_is_refused(other):
+    def start(pool):
+        return StochasticMux(pool, 2, 5, random_state=0)._start(None, (0,))
+
+    ours, theirs = start(children(3)), start(other())
+    for iterator in (ours, theirs):
+        iterator.take(100)
+    for one, another in ((ours, theirs), (theirs, ours)):
+        with pytest.raises(ValueError, match="state was saved of"):
+            one.load_state_dict(another.state_dict())

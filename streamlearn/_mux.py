@@ -107,9 +107,10 @@ class StochasticMux(BaseMux):
     Muxes within a mux are started anew at each visit. They are planned together, to any depth, if they are alike: all of
     them :class:`StochasticMux` with replacement and with one ``n_active``, ``lam`` (a number) and ``dist``, or, above
     streams that are no muxes, all of them :class:`ShuffledMux`; none with a ``random_state`` of its own; and the innermost
-    streams all arrays, or all files (with ``on_error="raise"``). Then each array or file has one cursor for the whole pass,
-    as in a pool that is not nested, and mixing takes at most two to three times as long as there. Others are started one by
-    one, with their arrays and files, which takes a few tenths of a millisecond each time, and to read a block of each file.
+    streams all arrays, or all files (with ``on_error="raise"``). Then slots and visits start anew, but each array or file
+    has one cursor for the whole pass, as in a pool that is not nested. Batches take two to four times as long as there.
+    Other muxes are started one by one, with their arrays and files, which takes a few tenths of a millisecond each time,
+    and to read a block of each file.
 
     References
     ----------

@@ -3,8 +3,9 @@
 A mux starts each of its streams anew at each visit. Done one by one, that costs a mux within it hundreds of small steps for a
 few samples, and one of files a block for each of its slots. Here a plan of the outer mux is refined instead, for all inner ones
 at once: each of its visits is a pass of an inner mux, slots and visits within are drawn for all passes in one go, and the result
-is a plan of the streams one level below, until these are arrays or files. Those go on where they stand, as in a mux that is not
-nested: none of their samples comes again before all have come.
+is a plan of the streams one level below, until these are arrays or files. So what muxes hold in their slots starts anew at each
+visit, and arrays and files do not: they go on where they stand, as in a mux that is not nested, so that none of their samples
+comes again before all have come.
 """
 
 from __future__ import annotations
@@ -208,6 +209,9 @@ class EachSample(Level):
 
 class InVisits(Level):
     """Muxes with slots, whose streams are drawn anew after visits of random lengths.
+
+    What the slots of a pass hold is kept by its seat. A slot that is not drawn keeps what an earlier pass had there, with nothing
+    left, until a fresh visit begins in it.
 
     Parameters
     ----------

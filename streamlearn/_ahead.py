@@ -1,24 +1,28 @@
-"""Working ahead in threads: the next block of a mux is planned, and read, while the last one is learned from.
+"""Working ahead in a thread: the next block of a mux is read while the last one is learned from.
 
-Only NumPy work on a mux's own state runs there, never a user's code, and never two calls of one stage at a time: the items are
-the same with and without it.
+Only work on a mux's own state runs there, never a user's code, and never two calls at a time: the items are the same with and
+without it.
 """
 
 from __future__ import annotations
 
+import math
 import os
+import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from ._interrupts import refuse_forked, wait_for
+from ._interrupts import pause, refuse_forked, wait_for
 
-_executors: dict[str, ThreadPoolExecutor] = {}
+_executors: list[ThreadPoolExecutor] = []
 # A thread that works ahead disturbs the learner, whose every call hands the interpreter over: at a tenth of the time it costs
 # more than it saves, from a third on it pays.
 _WORTH_IT = 0.25
 _CALLS = 8  # so many of the last ones decide
+_UNASKED = 1  # most results that wait when the thread goes on by itself
 
 
 class Ahead:
@@ -26,8 +30,6 @@ class Ahead:
 
     Parameters
     ----------
-    stage : str
-        Stages have threads of their own, so that one may wait for another.
     after : int
         Number of calls that are made only when they are asked for, since a short run does not pay for threads; from then on
         calls that take a good part of all the time are made ahead. 0: all are.
@@ -35,22 +37,37 @@ class Ahead:
         Part of all the time above which they are not made ahead: there is too little besides that could be done meanwhile.
     """
 
-    def __init__(self, stage: str, after: int, most: float = 1.0) -> None:
-        self._stage = stage
+    def __init__(self, after: int, most: float = 1.0) -> None:
         self._most = most
         self._countdown = after
         self._always = not after
         self._n_calls = 0
         self._share = 0.0  # of all the time
         self._ended = time.perf_counter()
-        self._future: Future | None = None
+        self._futures: deque[Future] = deque()  # of calls whose results were not fetched
+        self._free = threading.Event()
         self._pid = 0
 
-    def next(self, function: Callable[[], Any]) -> Any:
-        """Return the next result of ``function``, None being its last, and begin the one after that."""
-        if self._future is None:
+    def next(
+        self,
+        function: Callable[[threading.Event], Any],
+        meanwhile: Callable[[], Any] | None = None,
+        goes_on: Callable[[], bool] | None = None,
+    ) -> Any:
+        """Return the next result of ``function``, None being its last, and begin the one after that.
+
+        Parameters
+        ----------
+        function : callable
+            Sets the event that it is given once it is done with what ``meanwhile`` uses.
+        meanwhile : callable, optional
+            Called first where the caller has to wait for a result.
+        goes_on : callable, optional
+            Whether the thread may call the function once more before the last result was fetched, without asking.
+        """
+        if not self._futures:
             began = time.perf_counter()
-            result = function()
+            result = function(threading.Event())
             ended = time.perf_counter()
             if self._n_calls:  # the first one finds cold caches
                 # each counts as much, however long it took: a single one may have waited for another thread, or for a user
@@ -60,61 +77,75 @@ class Ahead:
             self._ended = ended
         else:
             refuse_forked(self._pid)
+            future = self._futures[0]
+            if meanwhile is not None and not future.done():
+                pause(self._free, math.inf)
+                meanwhile()
             try:
-                wait_for(self._future)
-                result = self._future.result()
+                wait_for(future)
+                result = future.result()
             finally:
-                if self._future.done():  # after an interrupt it runs on, and close waits for it
-                    self._future = None
+                if future.done():  # after an interrupt it runs on, and close waits for it
+                    self._futures.popleft()
         self._countdown -= 1
-        if result is not None and self._countdown < 0 and self._pays():
-            self._begin(function)
+        if result is not None and not self._futures and self._countdown < 0 and self._pays():
+            self._begin(function, goes_on)
         return result
 
-    def _begin(self, function: Callable[[], Any]) -> None:
+    def _begin(self, function: Callable[[threading.Event], Any], goes_on: Callable[[], bool] | None) -> None:
         future: Future = Future()
+        self._free = threading.Event()
         self._pid = os.getpid()
-        self._future = future  # at first: an interrupt that comes in between must not lose what is under way
+        self._futures.append(future)  # at first: an interrupt that comes in between must not lose what is under way
         try:
-            _threads(self._stage).submit(_run, future, function)
+            _threads().submit(self._run, future, function, goes_on)
         except BaseException as error:
             if future.cancel():
-                self._future = None
+                self._futures.clear()
             if not isinstance(error, RuntimeError):
                 raise
             self._countdown = 2**62  # the interpreter is ending, and other threads with it: this one goes on alone
+
+    def _run(
+        self, future: Future, function: Callable[[threading.Event], Any], goes_on: Callable[[], bool] | None
+    ) -> None:
+        free = self._free
+        following: Future | None = future
+        try:
+            while following is not None and following.set_running_or_notify_cancel():
+                future, following = following, None
+                result = function(free)
+                if goes_on is not None and len(self._futures) <= _UNASKED and goes_on():
+                    following = Future()
+                    self._futures.append(following)  # before the caller sees that this one is done
+                future.set_result(result)
+        except BaseException as error:
+            future.set_exception(error)
+        finally:
+            free.set()
 
     def _pays(self) -> bool:
         return self._always or _WORTH_IT <= self._share <= self._most
 
     def settle(self) -> None:
-        """Wait until nothing is under way; its result stays to be fetched."""
-        if self._future is not None and self._pid == os.getpid():
-            wait_for(self._future)
+        """Wait until nothing is under way; its results stay to be fetched."""
+        if self._pid == os.getpid():
+            while self._futures and not self._futures[-1].done():
+                wait_for(self._futures[-1])
 
     def close(self) -> None:
-        """Wait for a call that is under way, so that nothing runs on; after an interrupt, it may be called again."""
-        future = self._future
-        if future is not None and self._pid == os.getpid() and not future.cancel():
-            wait_for(future)
-        self._future = None
+        """Wait for what is under way, so that nothing runs on; after an interrupt, it may be called again."""
+        while self._futures:
+            future = self._futures[0]
+            if self._pid == os.getpid() and not future.cancel():
+                wait_for(future)
+            self._futures.popleft()
 
 
-def _run(future: Future, function: Callable[[], Any]) -> None:
-    if not future.set_running_or_notify_cancel():
-        return
-    try:
-        future.set_result(function())
-    except BaseException as error:
-        future.set_exception(error)
-
-
-def _threads(stage: str) -> ThreadPoolExecutor:
-    if (
-        stage not in _executors
-    ):  # several threads may come here at once: the first one's stays, others never start a thread
-        _executors.setdefault(stage, ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix=f"streamlearn-{stage}"))
-    return _executors[stage]
+def _threads() -> ThreadPoolExecutor:
+    if not _executors:  # several callers may come here at once: the first one's stays, others never start a thread
+        _executors.append(ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="streamlearn-read"))
+    return _executors[0]
 
 
 if hasattr(os, "register_at_fork"):

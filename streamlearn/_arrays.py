@@ -277,15 +277,18 @@ class ArrayReader(CursorReader):
         return new
 
     def _find(self, runs: Runs, who: np.ndarray, order: np.ndarray) -> Any:
-        """Return the rows in time, or, of several tables, the samples' places in time and ``(table, rows, start, stop)``."""
+        """Return the rows in time, those of each span, or the samples' places in time and ``(table, rows, start, stop)``."""
         number: Any = 0
         if (runs.ends > self._sizes[runs.present]).any():
             runs, number = runs.cut(self._sizes)
         rows = self._shuffle(runs, number)
         if self._spans:
-            in_time, who_in_time = np.empty_like(rows), np.empty_like(who)
-            in_time[order], who_in_time[order] = rows, who
-            return in_time, who_in_time
+            where = {}
+            for name, (span, starts) in self._spans.items():
+                index = rows if span.step == 1 else rows * span.step
+                in_time = where[name] = np.empty_like(rows)
+                in_time[order] = index + np.repeat(starts[runs.streams], runs.lengths)
+            return where
         rows += np.repeat(self._starts[runs.streams], runs.lengths)
         if len(self._tables) == 1:
             in_time = np.empty_like(rows)
@@ -313,8 +316,7 @@ class ArrayReader(CursorReader):
         if isinstance(where, np.ndarray):
             return self._tables[0].gather(where)
         if self._spans:
-            rows, who = where
-            return {name: span.take(bases[who] + rows * span.step) for name, (span, bases) in self._spans.items()}
+            return {name: span.take(where[name]) for name, (span, _) in self._spans.items()}
         back, parts = where
         return {name: _gather_column(name, parts, back) for name in self._tables[0].columns}
 

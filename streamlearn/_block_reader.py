@@ -47,7 +47,8 @@ class BlockReader(CursorReader):
     """
 
     blocks_alone = 8
-    most_planned_ahead, most_read_ahead = 0.0, 0.8
+    most_read_ahead = 0.8
+    shares_work = False
     many_visits = 16
 
     def __init__(self, streams: Sequence[Any], seed: int, sizes: np.ndarray | None = None) -> None:

@@ -173,11 +173,12 @@ class CursorReader(Reader):
             torn_runs[by_stream] = np.repeat(torn, n_runs)
             runs = _put_in_time(runs, order, torn_runs)
         where = self._find(runs, who, order)
+        who_in_time = np.empty_like(who)
+        who_in_time[order] = who
+        # at the very end: an interrupt before it leaves all as it was
         self.moved = (present, places, self._passes[present])
         self._passes[present] += totals // sizes
         self._places[present] = totals % sizes
-        who_in_time = np.empty_like(who)
-        who_in_time[order] = who
         return where, who_in_time
 
     def _find(self, runs: Runs, who: np.ndarray, order: np.ndarray) -> Any:

@@ -11,6 +11,7 @@ import numpy as np
 
 _LARGE = 2**18
 _SIZES = 4  # powers of 2, from the one that is needed, that serve: what is at hand is better than more
+_MOST_KEPT = 31 * 2**20  # the C library of Linux never keeps arrays that are larger
 _PRIVATE: dict[str, Any] = {}
 if hasattr(mmap, "MAP_PRIVATE"):  # by default, a forked child would share it
     _PRIVATE["flags"] = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
@@ -92,3 +93,13 @@ def empty_bytes(n_bytes: int) -> np.ndarray:
     """Return bytes that are not filled, from the memory in use in this thread, if there is one and they are many."""
     memory = None if n_bytes < _LARGE or _in_use.memory is None else _in_use.memory()
     return np.empty(n_bytes, np.uint8) if memory is None else memory.empty(n_bytes)
+
+
+def keep_freed(n_bytes: int) -> None:
+    """Have the C library serve arrays of up to so many bytes from memory that it keeps, where that can be had.
+
+    At first it takes memory for each large array from the system and gives it back at once, and the pages of such memory are
+    cleared one by one when they are first written: that takes as long as to gather rows. It keeps what is freed in sizes
+    that were freed before, as by this call, which touches no page.
+    """
+    np.empty(min(n_bytes, _MOST_KEPT), np.uint8)

@@ -304,7 +304,7 @@ class NestedReader(Reader):
         for i, level in enumerate(levels):
             level.rewind(mix(seed, i, 1))
         self.row_bytes, self.blocks_alone, self.n_ahead = leaf.row_bytes, leaf.blocks_alone, leaf.n_ahead
-        self.most_planned_ahead, self.most_read_ahead = leaf.most_planned_ahead, leaf.most_read_ahead
+        self.most_read_ahead, self.shares_work = leaf.most_read_ahead, leaf.shares_work
         self.many_visits = None if leaf.many_visits is None else 1  # each of the outer mux is many
 
     @property

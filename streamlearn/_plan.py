@@ -46,7 +46,7 @@ class Planner:
         self.holder = [-1] * policy.n_slots
         self.left = [0] * policy.n_slots
         self.planned = [0] * policy.n_slots
-        self._largest_block = largest_block
+        self.largest_block = largest_block
         self.block = min(_FIRST_BLOCK, largest_block)
 
     def end(self, slot: int, exhausted: bool) -> bool:
@@ -103,7 +103,7 @@ class Planner:
         while True:
             if policy.nothing_left():
                 return None
-            size, self.block = self.block, min(2 * self.block, self._largest_block)  # a short fit plans little
+            size, self.block = self.block, min(2 * self.block, self.largest_block)  # a short fit plans little
             if policy.by_weight:
                 return self._plan_race(size)
             slots = policy.slots(size)

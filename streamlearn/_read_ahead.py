@@ -1,4 +1,4 @@
-"""Blocks of samples of a mux: planned, located and read, in threads while the last one is learned from."""
+"""Blocks of samples of a mux: planned, located and read, in a thread while the last one is learned from."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ import numpy as np
 
 from ._ahead import Ahead
 from ._failures import LAG, Failures, Guard
+from ._memory import keep_freed
 from ._passes import close
 from ._plan import Planner
 
 _BLOCK = 32768
 _FEW = 8192
 _BLOCK_BYTES = 2**23
+_AT_ONCE = 4  # blocks: at hand, waiting, under way, and one for the many small things
 
 
 def largest_block(reader: Any, lam: float | None) -> int:
@@ -44,6 +46,10 @@ class Blocks:
     and what comes after it of its stream in this pass, of which some may have been planned already. From then on the stream
     is not planned: from ``LAG`` blocks on after that one, which are always planned after that one was gathered, so that
     the samples are the same with and without threads.
+
+    A block is planned and gathered in one thread. Who waits for it plans the one after it meanwhile, if the reader lets him,
+    so that two threads share the work where there is nothing else to do, and where there is, a single one disturbs it. No lock is
+    needed: only the caller's thread has a block read, and until it does so again the other one plans no more.
     """
 
     def __init__(self, planner: Planner, reader: Any, failures: Failures) -> None:
@@ -53,10 +59,12 @@ class Blocks:
         self._stop = threading.Event()
         self._begun = False
         self._n_located = self._n_gathered = 0
-        self._planning = Ahead("plan", reader.blocks_alone, reader.most_planned_ahead)
-        self._reading = Ahead("read", reader.blocks_alone, reader.most_read_ahead)
+        self._reading = Ahead(reader.blocks_alone, reader.most_read_ahead)
+        if reader.shares_work:
+            keep_freed(_AT_ONCE * planner.largest_block * reader.row_bytes)
         self._n_ahead = min(reader.n_ahead, LAG - 1)
-        self._located: deque[tuple[Any, np.ndarray]] = deque()  # blocks that are planned and not read
+        # blocks that are planned and not read, or why one could not be planned
+        self._located: deque[tuple[Any, np.ndarray] | Exception] = deque()
         self._planned_from: deque[tuple[dict[str, Any], Any]] = deque()  # what was before each block not used up
         self._forget()
 
@@ -101,7 +109,7 @@ class Blocks:
 
     def _next(self) -> bool:
         """Read the next block, now that the last one is used up; False if there is none."""
-        while (block := self._reading.next(self._read)) is not None:
+        while (block := self._reading.next(self._read, self._plan_meanwhile, self._has_planned)) is not None:
             if self._begun:
                 self._planned_from.popleft()
             self._begun = True
@@ -111,18 +119,38 @@ class Blocks:
                 return True
         return False
 
-    def _read(self) -> tuple[dict[str, Any] | None, np.ndarray] | None:
-        """Read the block that was planned."""
-        while not self._ended and (
-            not self._located or (len(self._located) < self._n_ahead and self._reader.has_room())
-        ):
-            located = self._planning.next(self._locate)
-            self._ended = located is None
-            if located is not None:
-                self._located.append(located)
-        if not self._located:
+    def _has_planned(self) -> bool:
+        return self._reader.shares_work and bool(self._located)
+
+    def _plan_meanwhile(self) -> None:
+        """Plan the block after the one that is awaited."""
+        if self._reader.shares_work and not self._located and not self._ended:
+            try:
+                self._plan()
+            except Exception as error:  # it is the next block's: this one is to be had
+                self._located.append(error)
+
+    def _plan(self) -> None:
+        located = self._locate()
+        self._ended = located is None
+        if located is not None:
+            self._located.append(located)
+
+    def _read(self, planned: threading.Event) -> tuple[dict[str, Any] | None, np.ndarray] | None:
+        """Read the block that was planned, or is now; from the time when ``planned`` is set on, nothing more is planned."""
+        try:
+            while not self._ended and (
+                not self._located or (len(self._located) < self._n_ahead and self._reader.has_room())
+            ):
+                self._plan()
+            located = self._located.popleft() if self._located else None
+        finally:
+            planned.set()
+        if located is None:
             return None
-        where, who = self._located.popleft()
+        if isinstance(located, Exception):
+            raise located
+        where, who = located
         guard = None
         if self.failures.rules.handles:
             guard = Guard(self.failures, self._stop, self._n_gathered)
@@ -147,8 +175,7 @@ class Blocks:
     def close(self) -> None:
         """Wait for what is under way, and forget what was read ahead."""
         self._stop.set()
-        self._reading.close()  # it waits for the other
-        self._planning.close()
+        self._reading.close()
         self._located.clear()
         close(self._reader)
         self._stop = threading.Event()
@@ -156,7 +183,6 @@ class Blocks:
     def snapshot(self) -> tuple[dict[str, Any], dict[str, Any], int]:
         """Return what was before the block at hand, of the planner as a snapshot and of the reader as a state, and its number."""
         self._reading.settle()
-        self._planning.settle()
         before, moves = self._planner.snapshot(), []
         if self._planned_from:  # blocks that are not used up are planned again from what was before them
             before, moves = self._planned_from[0][0], [moved for _, moved in self._planned_from]

@@ -49,9 +49,11 @@ class Reader:
     row_bytes : int
         About how many bytes a sample has.
     blocks_alone : int
-        Number of blocks of samples that a mux asks for before it works ahead in threads.
-    most_planned_ahead, most_read_ahead : float
-        The part of all the time that locating and gathering may take to be done ahead in threads.
+        Number of blocks of samples that a mux asks for before it works ahead in a thread.
+    most_read_ahead : float
+        The part of all the time that planning, locating and gathering may take to be done ahead in a thread.
+    shares_work : bool
+        Whether a block may be located in one thread while another one is gathered in another.
     n_ahead : int
         Number of blocks of samples that a mux should locate before it has the first of them gathered, while there is room.
     can_restart : bool
@@ -64,7 +66,8 @@ class Reader:
 
     row_bytes = 1
     blocks_alone = 4
-    most_planned_ahead = most_read_ahead = 1.0
+    most_read_ahead = 1.0
+    shares_work = True
     n_ahead = 1
     can_restart = False
     names_failures = True

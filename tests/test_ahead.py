@@ -34,19 +34,19 @@ def threads_of_calls(clock, seconds_inside, seconds_between, after, n_calls=12, 
     """
     numbers, threads = itertools.count(), []
 
-    def function():
+    def function(free):
         threads.append(threading.current_thread().name)
         if threading.current_thread() is threading.main_thread():
             clock.now += seconds_inside + first * (len(threads) == 1)
         return next(numbers)
 
-    ahead = Ahead("plan", after, **options)
+    ahead = Ahead(after, **options)
     results = []
     for _ in range(n_calls):
         results.append(ahead.next(function))
         clock.now += seconds_between + 60.0 * (len(results) - 1 == pause_after)
     ahead.close()
-    return results, [name.startswith("streamlearn-plan") for name in threads[:n_calls]]
+    return results, [name.startswith("streamlearn-read") for name in threads[:n_calls]]
 
 
 def test_work_that_takes_most_of_the_time_is_done_ahead_from_some_call_on(clock):
@@ -88,19 +88,19 @@ def test_work_is_done_ahead_from_the_first_call_on_if_asked_for(clock):
 
 def test_none_is_the_last_result():
     left = [1, 2, 3, None]
-    ahead = Ahead("plan", 0)
-    assert [ahead.next(lambda: left.pop(0)) for _ in range(4)] == [1, 2, 3, None]
+    ahead = Ahead(0)
+    assert [ahead.next(lambda free: left.pop(0)) for _ in range(4)] == [1, 2, 3, None]
     assert not left
     ahead.close()
 
 
 def test_an_error_comes_to_the_caller_whose_turn_it_is():
-    def function():
+    def function(free):
         if threading.current_thread() is not threading.main_thread():
             raise OSError("gone")
         return 1
 
-    ahead = Ahead("read", 0)
+    ahead = Ahead(0)
     assert ahead.next(function) == 1
     with pytest.raises(OSError, match="gone"):
         ahead.next(function)
@@ -111,7 +111,7 @@ def test_close_waits_for_what_is_under_way():
     done = threading.Event()
     begun = threading.Event()
 
-    def function():
+    def function(free):
         if threading.current_thread() is threading.main_thread():
             return 1
         begun.set()
@@ -119,7 +119,7 @@ def test_close_waits_for_what_is_under_way():
         done.set()
         return 2
 
-    ahead = Ahead("read", 0)
+    ahead = Ahead(0)
     ahead.next(function)
     begun.wait()
     ahead.close()
@@ -129,14 +129,14 @@ def test_close_waits_for_what_is_under_way():
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_forked_child_is_told_to_start_anew():
-    ahead = Ahead("plan", 0)
-    ahead.next(lambda: 1)
+    ahead = Ahead(0)
+    ahead.next(lambda free: 1)
     context = multiprocessing.get_context("fork")
     queue = context.SimpleQueue()
 
     def child():
         try:
-            ahead.next(lambda: 1)
+            ahead.next(lambda free: 1)
         except RuntimeError as error:
             queue.put(str(error))
         else:
@@ -146,4 +146,85 @@ def test_a_forked_child_is_told_to_start_anew():
     process.start()
     process.join()
     assert "start a new pass" in queue.get()
+    ahead.close()
+
+
+def test_who_waits_works_meanwhile_but_not_on_what_is_in_use():
+    in_use, both, done = threading.Event(), [], threading.Event()
+
+    def function(free):
+        if threading.current_thread() is not threading.main_thread():
+            in_use.set()
+            time.sleep(0.02)
+            in_use.clear()
+            free.set()
+            assert done.wait(30)  # for what the caller does meanwhile
+            done.clear()
+        return 1
+
+    def meanwhile():
+        both.append(in_use.is_set())
+        done.set()
+
+    ahead = Ahead(0)
+    assert [ahead.next(function, meanwhile) for _ in range(5)] == [1] * 5
+    done.set()
+    ahead.close()
+    assert both == [False] * 4
+
+
+def test_an_error_before_both_may_work_ends_the_wait():
+    def function(free):
+        if threading.current_thread() is not threading.main_thread():
+            time.sleep(0.05)
+            raise OSError("gone")
+        return 1
+
+    ahead = Ahead(0)
+    ahead.next(function)
+    with pytest.raises(OSError, match="gone"):
+        ahead.next(function, lambda: None)
+    ahead.close()
+
+
+def test_the_thread_goes_on_by_itself_where_it_may_and_keeps_order():
+    numbers = itertools.count()
+    n_done = threading.Semaphore(0)
+
+    def function(free):
+        number = next(numbers)
+        n_done.release()
+        return number
+
+    ahead = Ahead(0)
+    results = []
+    for may in (True, False):
+        results += [ahead.next(function, goes_on=lambda may=may: may) for _ in range(20)]
+    ahead.settle()
+    assert results == list(range(40))
+    ahead.close()
+    waiting = Ahead(0)
+    n_done = threading.Semaphore(0)
+    waiting.next(function, goes_on=lambda: True)
+    waiting.settle()
+    # one that was asked for, and one more: not without end
+    assert [n_done.acquire(blocking=False) for _ in range(4)] == [True, True, True, False]
+    waiting.close()
+
+
+def test_an_error_of_a_call_that_was_not_asked_for_comes_in_its_turn():
+    numbers = itertools.count()
+
+    def function(free):
+        number = next(numbers)
+        if number == 2:
+            raise OSError("gone")
+        return number
+
+    ahead = Ahead(0)
+    assert ahead.next(function, goes_on=lambda: True) == 0
+    ahead.settle()
+    assert ahead.next(function, goes_on=lambda: True) == 1
+    with pytest.raises(OSError, match="gone"):
+        ahead.next(function, goes_on=lambda: True)
     ahead.close()

@@ -78,7 +78,7 @@ class Ahead:
         else:
             refuse_forked(self._pid)
             future = self._futures[0]
-            if meanwhile is not None and not future.done():
+            if meanwhile is not None and not self.is_ready():
                 pause(self._free, math.inf)
                 meanwhile()
             try:
@@ -126,6 +126,10 @@ class Ahead:
 
     def _pays(self) -> bool:
         return self._always or _WORTH_IT <= self._share <= self._most
+
+    def is_ready(self) -> bool:
+        """Whether the next result is there."""
+        return bool(self._futures) and self._futures[0].done()
 
     def settle(self) -> None:
         """Wait until nothing is under way; its results stay to be fetched."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -241,6 +241,14 @@ def check_parts(columns: Sequence[Any]) -> None:
         )
 
 
+class Sought(NamedTuple):
+    """Samples whose rows are not known yet: those of runs, each in a pass, and their places in time."""
+
+    runs: Runs
+    passes: np.ndarray
+    order: np.ndarray
+
+
 class ArrayReader(CursorReader):
     """Reads blocks of samples from many array streams."""
 
@@ -276,25 +284,32 @@ class ArrayReader(CursorReader):
         new._rewind(seed)
         return new
 
-    def _find(self, runs: Runs, who: np.ndarray, order: np.ndarray) -> Any:
-        """Return the rows in time, those of each span, or the samples' places in time and ``(table, rows, start, stop)``."""
+    def _find(self, runs: Runs, order: np.ndarray) -> Sought:
         number: Any = 0
         if (runs.ends > self._sizes[runs.present]).any():
             runs, number = runs.cut(self._sizes)
-        rows = self._shuffle(runs, number)
+        return Sought(runs, self._passes[runs.streams] + number, order)
+
+    def prepare(self, where: Any) -> Any:
+        """Return the rows in time, those of each span, or the samples' places in time and ``(table, rows, start, stop)``."""
+        if not isinstance(where, Sought):
+            return where
+        runs, passes, order = where
+        rows = self._shuffle(runs, passes)
         if self._spans:
-            where = {}
+            found = {}
             for name, (span, starts) in self._spans.items():
                 index = rows if span.step == 1 else rows * span.step
-                in_time = where[name] = np.empty_like(rows)
+                in_time = found[name] = np.empty_like(rows)
                 in_time[order] = index + np.repeat(starts[runs.streams], runs.lengths)
-            return where
+            return found
         rows += np.repeat(self._starts[runs.streams], runs.lengths)
         if len(self._tables) == 1:
             in_time = np.empty_like(rows)
             in_time[order] = rows if self._orders[0] is None else self._orders[0][rows]
             return in_time
-        rows, back, cuts = by_table(self._table_of[who], len(self._tables), rows, order)
+        tables = np.repeat(self._table_of[runs.streams], runs.lengths)
+        rows, back, cuts = by_table(tables, len(self._tables), rows, order)
         parts = []
         for i, (start, stop) in enumerate(itertools.pairwise(cuts)):
             if stop > start:
@@ -302,17 +317,18 @@ class ArrayReader(CursorReader):
                 parts.append((self._tables[i].columns, part if lying is None else lying[part], start, stop))
         return back, parts
 
-    def _shuffle(self, runs: Runs, number: Any) -> np.ndarray:
-        """Return the rows, within each stream, that stand at these places of the pass under way, or ``number`` later."""
+    def _shuffle(self, runs: Runs, passes: np.ndarray) -> np.ndarray:
+        """Return the rows, within each stream, that stand at the places of runs, each in the pass of this number."""
         place, streams = runs.places_of_all(), runs.streams
         shuffled = self._shuffled[streams]
         if not shuffled.any():
             return place
-        key = mix32(self._keys[streams] ^ pass_key(self._passes[streams] + number))
+        key = mix32(self._keys[streams] ^ pass_key(passes))
         moved = permute(place, self._sizes[streams], key, runs.lengths)
         return moved if shuffled.all() else np.where(np.repeat(shuffled, runs.lengths), moved, place)
 
     def gather(self, where: Any) -> dict[str, Any]:
+        where = self.prepare(where)
         if isinstance(where, np.ndarray):
             return self._tables[0].gather(where)
         if self._spans:

@@ -88,7 +88,7 @@ class BlockReader(CursorReader):
             self._lost.clear()
             self._memory = Memory()
 
-    def _find(self, runs: Runs, who: np.ndarray, order: np.ndarray) -> tuple[list[Window], Pieces]:
+    def _find(self, runs: Runs, order: np.ndarray) -> tuple[list[Window], Pieces]:
         """Return windows, and what is due of them."""
         # all places of all streams on one line, so that runs are cut where windows end without a look at each stream
         room = int(runs.ends.max()) + int(self._sizes[runs.present].max())

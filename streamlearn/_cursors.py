@@ -172,7 +172,7 @@ class CursorReader(Reader):
             torn_runs = np.empty(len(streams), bool)
             torn_runs[by_stream] = np.repeat(torn, n_runs)
             runs = _put_in_time(runs, order, torn_runs)
-        where = self._find(runs, who, order)
+        where = self._find(runs, order)
         who_in_time = np.empty_like(who)
         who_in_time[order] = who
         # at the very end: an interrupt before it leaves all as it was
@@ -181,14 +181,12 @@ class CursorReader(Reader):
         self._places[present] = totals % sizes
         return where, who_in_time
 
-    def _find(self, runs: Runs, who: np.ndarray, order: np.ndarray) -> Any:
+    def _find(self, runs: Runs, order: np.ndarray) -> Any:
         """Return what :meth:`gather` takes.
 
         Parameters
         ----------
         runs : Runs
-        who : ndarray of shape (n_samples,)
-            Stream of each sample, run after run.
         order : ndarray of shape (n_samples,)
             Place of each sample in time.
         """

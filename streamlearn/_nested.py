@@ -345,6 +345,9 @@ class NestedReader(Reader):
     def has_room(self) -> bool:
         return self._leaf.has_room()
 
+    def prepare(self, where: Any) -> Any:
+        return self._leaf.prepare(where)
+
     def gather(self, where: Any) -> dict[str, Any]:
         return self._leaf.gather(where)
 

@@ -97,6 +97,11 @@ class Planner:
             getattr(self, name)[:] = unpack(state[name])
         self.block = state["block"]
 
+    @property
+    def holds_interpreter(self) -> bool:
+        """Whether plans are made visit by visit, in Python: another thread that needs the interpreter often would wait."""
+        return not self.policy.assigns
+
     def plan(self) -> Plan | None:
         """Plan the next draws; None when the mux has ended."""
         policy = self.policy

@@ -123,15 +123,19 @@ class Blocks:
         return self._reader.shares_work and bool(self._located)
 
     def _plan_meanwhile(self) -> None:
-        """Plan the block after the one that is awaited."""
-        if self._reader.shares_work and not self._located and not self._ended:
-            try:
-                self._plan()
-            except Exception as error:  # it is the next block's: this one is to be had
-                self._located.append(error)
+        """Plan the block after the one that is awaited, and find its rows if there is still time."""
+        if not self._reader.shares_work or self._located or self._ended:
+            return
+        located: Any
+        try:
+            located = self._locate()
+            if located is not None and (self._planner.holds_interpreter or not self._reading.is_ready()):
+                located = self._reader.prepare(located[0]), located[1]
+        except Exception as error:  # it is the next block's: this one is to be had
+            located = error
+        self._keep(located)
 
-    def _plan(self) -> None:
-        located = self._locate()
+    def _keep(self, located: tuple[Any, np.ndarray] | Exception | None) -> None:
         self._ended = located is None
         if located is not None:
             self._located.append(located)
@@ -142,7 +146,7 @@ class Blocks:
             while not self._ended and (
                 not self._located or (len(self._located) < self._n_ahead and self._reader.has_room())
             ):
-                self._plan()
+                self._keep(self._locate())
             located = self._located.popleft() if self._located else None
         finally:
             planned.set()

@@ -109,6 +109,10 @@ class Reader:
         """Whether what was located and not gathered leaves room for more of it."""
         return True
 
+    def prepare(self, where: Any) -> Any:
+        """Do a first part of what :meth:`gather` would do, which then takes what this returns; nobody needs to call it."""
+        return where
+
     def gather(self, where: Any) -> dict[str, Any]:
         """Return the batch of the samples that were located, in time."""
         raise NotImplementedError

@@ -6,22 +6,18 @@ without it.
 
 from __future__ import annotations
 
-import math
 import os
-import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from ._interrupts import pause, refuse_forked, wait_for
+from ._interrupts import refuse_forked, wait_for
 
 _executors: list[ThreadPoolExecutor] = []
-# A thread that works ahead disturbs the learner, whose every call hands the interpreter over: at a tenth of the time it costs
-# more than it saves, from a third on it pays.
-_WORTH_IT = 0.25
 _CALLS = 8  # so many of the last ones decide
+_LEAST_IDLE = 0.5  # of a core: a thread that takes it from the learner delays him
 _UNASKED = 1  # most results that wait when the thread goes on by itself
 
 
@@ -33,24 +29,24 @@ class Ahead:
     after : int
         Number of calls that are made only when they are asked for, since a short run does not pay for threads; from then on
         calls that take a good part of all the time are made ahead. 0: all are.
-    most : float
-        Part of all the time above which they are not made ahead: there is too little besides that could be done meanwhile.
+    least, most : float
+        Part of all the time that calls must take to be made ahead: below, a thread costs more than it saves; above, there is
+        too little besides that could be done meanwhile. Nor are they where the learner uses all cores.
     """
 
-    def __init__(self, after: int, most: float = 1.0) -> None:
-        self._most = most
+    def __init__(self, after: int, least: float = 0.0, most: float = 1.0) -> None:
+        self._bounds = least, most
         self._countdown = after
         self._always = not after
         self._n_calls = 0
-        self._share = 0.0  # of all the time
-        self._ended = time.perf_counter()
+        self._share = self._busy = 0.0  # of all the time; cores, between the calls
+        self._ended, self._used = time.perf_counter(), time.process_time()
         self._futures: deque[Future] = deque()  # of calls whose results were not fetched
-        self._free = threading.Event()
         self._pid = 0
 
     def next(
         self,
-        function: Callable[[threading.Event], Any],
+        function: Callable[[], Any],
         meanwhile: Callable[[], Any] | None = None,
         goes_on: Callable[[], bool] | None = None,
     ) -> Any:
@@ -59,27 +55,27 @@ class Ahead:
         Parameters
         ----------
         function : callable
-            Sets the event that it is given once it is done with what ``meanwhile`` uses.
         meanwhile : callable, optional
-            Called first where the caller has to wait for a result.
+            Called while calls are made ahead: before each is begun, and while they are under way.
         goes_on : callable, optional
             Whether the thread may call the function once more before the last result was fetched, without asking.
         """
         if not self._futures:
-            began = time.perf_counter()
-            result = function(threading.Event())
+            began, used = time.perf_counter(), time.process_time()
+            result = function()
             ended = time.perf_counter()
             if self._n_calls:  # the first one finds cold caches
                 # each counts as much, however long it took: a single one may have waited for another thread, or for a user
                 share = (ended - began) / max(ended - self._ended, 1e-9)
+                busy = (used - self._used) / max(began - self._ended, 1e-9)
                 self._share += (share - self._share) / min(self._n_calls, _CALLS)
+                self._busy += (busy - self._busy) / min(self._n_calls, _CALLS)
             self._n_calls += 1
-            self._ended = ended
+            self._ended, self._used = ended, time.process_time()
         else:
             refuse_forked(self._pid)
             future = self._futures[0]
-            if meanwhile is not None and not self.is_ready():
-                pause(self._free, math.inf)
+            if meanwhile is not None:
                 meanwhile()
             try:
                 wait_for(future)
@@ -89,12 +85,13 @@ class Ahead:
                     self._futures.popleft()
         self._countdown -= 1
         if result is not None and not self._futures and self._countdown < 0 and self._pays():
+            if meanwhile is not None:
+                meanwhile()
             self._begin(function, goes_on)
         return result
 
-    def _begin(self, function: Callable[[threading.Event], Any], goes_on: Callable[[], bool] | None) -> None:
+    def _begin(self, function: Callable[[], Any], goes_on: Callable[[], bool] | None) -> None:
         future: Future = Future()
-        self._free = threading.Event()
         self._pid = os.getpid()
         self._futures.append(future)  # at first: an interrupt that comes in between must not lose what is under way
         try:
@@ -106,30 +103,22 @@ class Ahead:
                 raise
             self._countdown = 2**62  # the interpreter is ending, and other threads with it: this one goes on alone
 
-    def _run(
-        self, future: Future, function: Callable[[threading.Event], Any], goes_on: Callable[[], bool] | None
-    ) -> None:
-        free = self._free
+    def _run(self, future: Future, function: Callable[[], Any], goes_on: Callable[[], bool] | None) -> None:
         following: Future | None = future
         try:
             while following is not None and following.set_running_or_notify_cancel():
                 future, following = following, None
-                result = function(free)
+                result = function()
                 if goes_on is not None and len(self._futures) <= _UNASKED and goes_on():
                     following = Future()
                     self._futures.append(following)  # before the caller sees that this one is done
                 future.set_result(result)
         except BaseException as error:
             future.set_exception(error)
-        finally:
-            free.set()
 
     def _pays(self) -> bool:
-        return self._always or _WORTH_IT <= self._share <= self._most
-
-    def is_ready(self) -> bool:
-        """Whether the next result is there."""
-        return bool(self._futures) and self._futures[0].done()
+        least, most = self._bounds
+        return self._always or (least <= self._share <= most and n_cores() - self._busy >= _LEAST_IDLE)
 
     def settle(self) -> None:
         """Wait until nothing is under way; its results stay to be fetched."""
@@ -144,6 +133,11 @@ class Ahead:
             if self._pid == os.getpid() and not future.cancel():
                 wait_for(future)
             self._futures.popleft()
+
+
+def n_cores() -> int:
+    """Number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _threads() -> ThreadPoolExecutor:

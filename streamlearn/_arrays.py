@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import copy
 import itertools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from . import _compiled
 from ._cursors import CursorReader, Runs, by_table, pass_key
 from ._failures import RAISE, Failures, GuardOfOne
 from ._passes import close
-from ._random import fresh_seed, mix, mix32, permute
-from ._reader import in_turn
+from ._permute import counted_from, permute
+from ._random import fresh_seed, mix, mix32
+from ._reader import Plan, in_turn
 from ._rows import concat_rows, n_rows, row_bytes, slice_rows, take_rows
 from ._span import Span
 from ._state import check_state
@@ -249,6 +252,24 @@ class Sought(NamedTuple):
     order: np.ndarray
 
 
+class Found(NamedTuple):
+    """Samples in time: their rows, of each span or in the one or several tables, and their streams."""
+
+    rows: np.ndarray
+    who: np.ndarray
+
+
+class Column(NamedTuple):
+    """Values that can be taken by their addresses."""
+
+    name: str
+    rows: int  # which of the rows that were found are its own
+    base: int
+    unit: int
+    dtype: np.dtype
+    shape: tuple[int, ...]
+
+
 class ArrayReader(CursorReader):
     """Reads blocks of samples from many array streams."""
 
@@ -276,6 +297,11 @@ class ArrayReader(CursorReader):
                 for name, arrays in values.items():
                     span = Span(arrays)
                     self._spans[name] = span, span.bases[self._table_of] + span.step * self._starts
+        starts = [starts for _, starts in self._spans.values()] or [self._starts]
+        self._row_starts = np.array(starts)
+        self._row_steps = np.array([span.step for span, _ in self._spans.values()] or [1], np.int64)
+        self._lookup = self._orders[0] if len(tables) == 1 else None
+        self._columns = self._plain_columns()
         self._sliceable = all(isinstance(values, np.ndarray) for table in tables for values in table.columns.values())
         self.row_bytes = max((sum(map(row_bytes, table.columns.values())) for table in tables), default=1)
 
@@ -284,31 +310,83 @@ class ArrayReader(CursorReader):
         new._rewind(seed)
         return new
 
+    def _rewind(self, seed: int) -> None:
+        super()._rewind(seed)
+        self._scratch = np.zeros((2, len(self._sizes)), np.int64)  # not shared with a reader that runs at the same time
+
+    def locate(self, plan: Plan) -> tuple[Any, np.ndarray]:
+        if _compiled.native is None:
+            return super().locate(plan)
+        order, streams, lengths = plan[:3]
+        n = len(order)
+        rows, who = np.empty((len(self._row_steps), n), np.int64), np.empty(n, np.int32)
+        moved = np.empty((3, len(streams)), np.int64)
+        batch = {column.name: np.empty((n, *column.shape), column.dtype) for column in self._columns}
+        columns = np.empty((len(batch), 5), np.int64)
+        for i, (column, out) in enumerate(zip(self._columns, batch.values(), strict=True)):
+            row = out.itemsize * math.prod(column.shape)
+            columns[i] = column.rows, column.base, column.unit, row, out.__array_interface__["data"][0]
+        n_moved = _compiled.native.locate(
+            streams, lengths, order, self._sizes, self._shuffled.view(np.uint8), self._keys, self._places, self._passes,
+            self._scratch, self._row_starts, self._row_steps, self._lookup, rows, who, moved, columns,
+        )  # fmt: skip
+        present, places, passes = moved[:, :n_moved]
+        self.moved = (present, self._places[present], self._passes[present])
+        self._places[present], self._passes[present] = places, passes
+        return batch or Found(rows, who), who
+
+    def _plain_columns(self) -> list[Column]:
+        """Return how all values are taken by their addresses, nothing where some cannot be."""
+        if self._spans:
+            return [
+                Column(name, i, *span.address, *span.kind) for i, (name, (span, _)) in enumerate(self._spans.items())
+            ]
+        columns = self._tables[0].columns if len(self._tables) == 1 else {}
+        if not all(Span.fits([values]) for values in columns.values()):
+            return []
+        spans = {name: Span([values]) for name, values in columns.items()}
+        return [Column(name, 0, *span.address, *span.kind) for name, span in spans.items()]
+
     def _find(self, runs: Runs, order: np.ndarray) -> Sought:
         number: Any = 0
         if (runs.ends > self._sizes[runs.present]).any():
             runs, number = runs.cut(self._sizes)
         return Sought(runs, self._passes[runs.streams] + number, order)
 
-    def prepare(self, where: Any) -> Any:
+    def _rows_of(self, where: Found | Sought) -> Any:
         """Return the rows in time, those of each span, or the samples' places in time and ``(table, rows, start, stop)``."""
-        if not isinstance(where, Sought):
-            return where
+        if isinstance(where, Found):
+            return self._lying(where.rows, where.who, None)
         runs, passes, order = where
-        rows = self._shuffle(runs, passes)
+        elements = self._shuffle(runs, passes)
+        who = np.repeat(runs.streams, runs.lengths)
+        starts = zip(self._row_starts, self._row_steps, strict=True)
+        return self._lying([elements * step + start[who] for start, step in starts], who, order)
+
+    def _lying(self, rows: Any, who: np.ndarray, order: np.ndarray | None) -> Any:
+        """Return rows as :meth:`gather` takes them.
+
+        Parameters
+        ----------
+        rows : sequence of ndarray
+            Of each span, or in the tables.
+        who : ndarray
+            Their streams.
+        order : ndarray or None
+            The place in time of each; None: they are in time, and looked up in the order of the table already.
+        """
+        if len(self._tables) > 1 and not self._spans:
+            order = np.arange(len(who)) if order is None else order
+            return self._by_table(rows[0], self._table_of[who], order)
+        if order is not None:
+            in_time = np.empty((len(rows), len(order)), np.int64)
+            in_time[:, order] = rows
+            rows = in_time
         if self._spans:
-            found = {}
-            for name, (span, starts) in self._spans.items():
-                index = rows if span.step == 1 else rows * span.step
-                in_time = found[name] = np.empty_like(rows)
-                in_time[order] = index + np.repeat(starts[runs.streams], runs.lengths)
-            return found
-        rows += np.repeat(self._starts[runs.streams], runs.lengths)
-        if len(self._tables) == 1:
-            in_time = np.empty_like(rows)
-            in_time[order] = rows if self._orders[0] is None else self._orders[0][rows]
-            return in_time
-        tables = np.repeat(self._table_of[runs.streams], runs.lengths)
+            return dict(zip(self._spans, rows, strict=True))
+        return rows[0] if self._lookup is None or order is None else self._lookup.take(rows[0])
+
+    def _by_table(self, rows: np.ndarray, tables: np.ndarray, order: np.ndarray) -> Any:
         rows, back, cuts = by_table(tables, len(self._tables), rows, order)
         parts = []
         for i, (start, stop) in enumerate(itertools.pairwise(cuts)):
@@ -319,7 +397,7 @@ class ArrayReader(CursorReader):
 
     def _shuffle(self, runs: Runs, passes: np.ndarray) -> np.ndarray:
         """Return the rows, within each stream, that stand at the places of runs, each in the pass of this number."""
-        place, streams = runs.places_of_all(), runs.streams
+        place, streams = counted_from(runs.places, runs.lengths), runs.streams
         shuffled = self._shuffled[streams]
         if not shuffled.any():
             return place
@@ -328,7 +406,9 @@ class ArrayReader(CursorReader):
         return moved if shuffled.all() else np.where(np.repeat(shuffled, runs.lengths), moved, place)
 
     def gather(self, where: Any) -> dict[str, Any]:
-        where = self.prepare(where)
+        if isinstance(where, dict):  # found and taken in one step
+            return where
+        where = self._rows_of(where)
         if isinstance(where, np.ndarray):
             return self._tables[0].gather(where)
         if self._spans:

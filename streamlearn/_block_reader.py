@@ -15,9 +15,10 @@ from ._block_source import BlockSource, Note, read_block
 from ._cursors import CursorReader, Runs, pass_key
 from ._interrupts import wait_for
 from ._memory import Memory
-from ._pieces import Pieces, counted_from
+from ._permute import counted_from, permutation
+from ._pieces import Pieces
 from ._prefetch import Prefetcher
-from ._random import generator, mix32
+from ._random import mix32
 from ._rows import is_frame, n_rows, row_bytes, take_into_rows
 from ._windows import Layout, Window
 
@@ -47,8 +48,9 @@ class BlockReader(CursorReader):
     """
 
     blocks_alone = 8
+    least_read_ahead = 0.25  # a thread asks for the interpreter at every step
     most_read_ahead = 0.8
-    shares_work = False
+    caller_plans = False
     many_visits = 16
 
     def __init__(self, streams: Sequence[Any], seed: int, sizes: np.ndarray | None = None) -> None:
@@ -200,10 +202,13 @@ class BlockReader(CursorReader):
 
     def _read(self, window: Window) -> dict[str, Any]:
         """Return the rows of a window in the order in which they are given: passes then go through memory step by step."""
+        n = window.size
+        order = np.arange(n) if window.key is None else permutation(n, window.key)
+        alone = order if len(window.blocks) == 1 else None
         parts: dict[str, list[Any]] = {name: [] for name in self._parts}
         for block in window.blocks:
             with self._memory:
-                columns = read_block(window.source, block)
+                columns = read_block(window.source, block, alone)
             kinds = {name: _kind(columns[name]) for name in self._parts}
             # the first block of a window is compared with other windows when it is due, in an order that no thread changes
             first = kinds, f"stream {window.source.name!r}, {window.source.where(block)}"
@@ -214,11 +219,9 @@ class BlockReader(CursorReader):
             del columns  # each part is given back as soon as it is mixed
         with self._lock:
             self.blocks_read += len(window.blocks)
-        n = window.size
-        order = np.arange(n) if window.key is None else generator(window.key).permutation(n)
-        with self._memory:  # also where nothing is mixed: rows at such addresses are gathered fastest
-            if len(window.blocks) == 1:
-                return {name: take_into_rows(parts.pop(name)[0], order) for name in self._parts}
+        if alone is not None:
+            return {name: values for name, (values,) in parts.items()}
+        with self._memory:
             sizes = window.source.rows()[window.blocks]
             due = np.empty_like(order)
             due[order] = np.arange(n)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ._rows import n_rows
+from ._rows import n_rows, take_into_rows
 
 
 class BlockSource:
@@ -34,6 +34,13 @@ class BlockSource:
     def read(self, block: int) -> dict[str, Any]:
         """Read a block. Several threads may do so at once."""
         raise NotImplementedError
+
+    def read_in_order(self, block: int, order: np.ndarray) -> dict[str, Any]:
+        """Read a block, with its rows in another order; one of another length, which is refused, may come as it lies."""
+        columns = {**self.read(block)}
+        if any(n_rows(values) != len(order) for values in columns.values()):
+            return columns
+        return {name: take_into_rows(columns.pop(name), order) for name in list(columns)}
 
     def read_part(self, block: int, name: str) -> Any:
         """Read one part of a block."""
@@ -63,10 +70,10 @@ class Note:
             error.add_note(f"raised by stream {self._source.name!r}, reading {self._source.where(self._block)}")
 
 
-def read_block(source: BlockSource, block: int) -> dict[str, Any]:
-    """Read a block, with errors that name the stream."""
+def read_block(source: BlockSource, block: int, order: np.ndarray | None = None) -> dict[str, Any]:
+    """Read a block, with errors that name the stream; its rows come as they lie, or in an order."""
     with Note(source, block):
-        columns = source.read(block)
+        columns = source.read(block) if order is None else source.read_in_order(block, order)
         expected = int(source.rows()[block])
         for name, values in columns.items():
             if n_rows(values) != expected:

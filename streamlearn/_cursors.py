@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ._pieces import counted_from
-from ._random import LARGEST, mix_array
+from ._permute import LARGEST, counted_from
+from ._random import mix_array
 from ._reader import Plan, Reader
 from ._state import check_state, pack, unpack
 
@@ -64,10 +64,6 @@ class Runs:
         starts = np.maximum(self.places[run], begins)
         lengths = np.minimum((self.places + self.lengths)[run], begins + of_runs[run]) - starts
         return Runs(self.streams[run], starts - begins, lengths, self.present, self.begins, self.ends), number
-
-    def places_of_all(self) -> np.ndarray:
-        """Return the place of each sample, run after run."""
-        return counted_from(self.places, self.lengths)
 
 
 class CursorReader(Reader):

@@ -440,6 +440,16 @@ class MuxIterator:
             self._note_unsized()
         return self._blocks.take(n)
 
+    def add_squares(self) -> None:
+        """Add up the squares of floats where blocks are read, for :attr:`squares`."""
+        if self._blocks is not None:
+            self._blocks.adds_squares = True
+
+    @property
+    def squares(self) -> dict[str, float]:
+        """Upper bounds of the sums of the squares of the parts of the last batch, of those for which they are known."""
+        return {} if self._blocks is None else self._blocks.squares
+
     def _samples(self, blocks: Blocks) -> Generator:
         self._note_unsized()
         while (sample := blocks.next_sample()) is not None:

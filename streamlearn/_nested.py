@@ -304,7 +304,8 @@ class NestedReader(Reader):
         for i, level in enumerate(levels):
             level.rewind(mix(seed, i, 1))
         self.row_bytes, self.blocks_alone, self.n_ahead = leaf.row_bytes, leaf.blocks_alone, leaf.n_ahead
-        self.most_read_ahead, self.shares_work = leaf.most_read_ahead, leaf.shares_work
+        self.least_read_ahead, self.most_read_ahead = leaf.least_read_ahead, leaf.most_read_ahead
+        self.caller_plans = leaf.caller_plans
         self.many_visits = None if leaf.many_visits is None else 1  # each of the outer mux is many
 
     @property
@@ -344,9 +345,6 @@ class NestedReader(Reader):
 
     def has_room(self) -> bool:
         return self._leaf.has_room()
-
-    def prepare(self, where: Any) -> Any:
-        return self._leaf.prepare(where)
 
     def gather(self, where: Any) -> dict[str, Any]:
         return self._leaf.gather(where)

@@ -7,17 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from ._permute import counted_from
 from ._rows import concat_rows, slice_rows, take_rows
 from ._span import Span
-
-
-def counted_from(starts: np.ndarray, lengths: np.ndarray, step: int = 1) -> np.ndarray:
-    """Return ``start, start + step, ...`` for each run, as many as it is long."""
-    ends = np.cumsum(lengths)
-    n = int(ends[-1]) if len(ends) else 0
-    counted = np.arange(0, n * step, step, dtype=np.int64)  # addresses do not fit what is usual on Windows
-    counted += np.repeat(starts - step * (ends - lengths), lengths)
-    return counted
 
 
 class Pieces:
@@ -68,10 +60,8 @@ class Pieces:
         """Return the rows of these values of the tables, in time."""
         if Span.fits(values):
             span = Span(values)
-            in_time = np.empty(len(self.order), np.int64)
-            in_time[self.order] = counted_from(
-                span.bases[self.which] + span.step * self.starts, self.lengths, span.step
-            )
+            starts = span.bases[self.which] + span.step * self.starts
+            in_time = counted_from(starts, self.lengths, span.step, self.order)
             return span.take(in_time)
         by_table = np.argsort(self.which, kind="stable")
         starts, lengths = self.starts[by_table], self.lengths[by_table]

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from . import _compiled
 from ._policies import Policy
 from ._reader import Plan
 from ._state import pack, unpack
@@ -21,6 +22,7 @@ from ._visits import VisitLength
 _FIRST_BLOCK = 512
 _RACE_EVENTS = 512
 _SPARE = 2
+_MOST_SHORT = 2**16  # slots whose numbers have 16 bits, which are sorted much faster
 
 
 class Planner:
@@ -37,8 +39,8 @@ class Planner:
     holder, left, planned : lists of length n_slots
         For each slot the stream that it holds (-1: none), the items that its visit has left, and those that it had. They are
         changed in place.
-    block : int
-        Draws of the next plan.
+    drawn : int
+        Draws that were planned.
     """
 
     def __init__(self, policy: Policy, largest_block: int) -> None:
@@ -47,7 +49,7 @@ class Planner:
         self.left = [0] * policy.n_slots
         self.planned = [0] * policy.n_slots
         self.largest_block = largest_block
-        self.block = min(_FIRST_BLOCK, largest_block)
+        self.drawn = 0
 
     def end(self, slot: int, exhausted: bool) -> bool:
         """End the visit in a slot, and return whether its stream may go on later where it stopped."""
@@ -82,7 +84,7 @@ class Planner:
             "holder": self.holder.copy(),
             "left": self.left.copy(),
             "planned": self.planned.copy(),
-            "block": self.block,
+            "drawn": self.drawn,
         }
 
     def pack(self, snapshot: dict[str, Any]) -> dict[str, Any]:
@@ -95,12 +97,7 @@ class Planner:
         self.policy.load_state_dict(state["policy"])
         for name in ("holder", "left", "planned"):
             getattr(self, name)[:] = unpack(state[name])
-        self.block = state["block"]
-
-    @property
-    def holds_interpreter(self) -> bool:
-        """Whether plans are made visit by visit, in Python: another thread that needs the interpreter often would wait."""
-        return not self.policy.assigns
+        self.drawn = state["drawn"]
 
     def plan(self) -> Plan | None:
         """Plan the next draws; None when the mux has ended."""
@@ -108,18 +105,19 @@ class Planner:
         while True:
             if policy.nothing_left():
                 return None
-            size, self.block = self.block, min(2 * self.block, self.largest_block)  # a short fit plans little
+            # A short fit plans little. As much as ever before at once: after each plan a power of 2 is drawn, so that batches of
+            # such a size lie in one block.
+            size = min(max(self.drawn, _FIRST_BLOCK), self.largest_block)
+            self.drawn += size
             if policy.by_weight:
                 return self._plan_race(size)
             slots = policy.slots(size)
             if not slots.size:
                 return None
-            if policy.n_slots <= 2**15:
-                slots = slots.astype(np.int8 if policy.n_slots < 2**7 else np.int16)  # sorted by radix, much faster
-            order = np.argsort(slots, kind="stable")
+            order, counts = sorted_by_slot(slots, policy.n_slots)
             if policy.assigns:
-                return self._plan_assigned(order, np.bincount(slots, minlength=policy.n_slots))
-            plan = self._plan_visits(slots, order)
+                return self._plan_assigned(order, counts)
+            plan = self._plan_visits(order, counts)
             if len(plan.order):
                 return plan
 
@@ -179,10 +177,10 @@ class Planner:
         lengths = np.array([len(events) for events in times])
         return Plan(order, np.array(streams), lengths, np.array(seats), np.array(fresh))
 
-    def _plan_visits(self, slots: np.ndarray, order: np.ndarray) -> Plan:
+    def _plan_visits(self, order: np.ndarray, counts: np.ndarray) -> Plan:
         """Plan visit by visit, in the order in which visits end, since one end decides what the next may take."""
         holder, left, planned = self.holder, self.left, self.planned
-        ends_of = np.cumsum(np.bincount(slots)).tolist()
+        n_draws, ends_of = len(order), np.cumsum(counts).tolist()
         turns = {
             slot: order[start:stop]
             for slot, (start, stop) in enumerate(itertools.pairwise([0, *ends_of]))
@@ -234,17 +232,28 @@ class Planner:
                 used[slot] += unfinished
             kept.append(turn[: used[slot]])
         order = np.concatenate(kept)
-        if len(order) < len(slots):  # draws of slots that died on the way
-            there = np.zeros(len(slots), bool)
+        if len(order) < n_draws:  # draws of slots that died on the way
+            there = np.zeros(n_draws, bool)
             there[order] = True
             order = (np.cumsum(there) - 1)[order]
         visited = np.array([stream for run in runs.values() for stream in run[0]], np.int64)
-        n_draws = np.array([length for run in runs.values() for length in run[1]], np.int64)
+        n_given = np.array([length for run in runs.values() for length in run[1]], np.int64)
         if not self.policy.restarts:
-            return Plan(order, visited, n_draws, visited, np.zeros(len(visited), bool))
+            return Plan(order, visited, n_given, visited, np.zeros(len(visited), bool))
         seats = np.repeat(list(runs), [len(run[0]) for run in runs.values()])
         fresh = [i > 0 or slot not in going_on for slot, run in runs.items() for i in range(len(run[0]))]
-        return Plan(order, visited, n_draws, seats, np.array(fresh, bool))
+        return Plan(order, visited, n_given, seats, np.array(fresh, bool))
+
+
+def sorted_by_slot(slots: np.ndarray, n_slots: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the places of draws, slot by slot and as they come, and the number of draws of each slot."""
+    if _compiled.native is not None and n_slots <= _MOST_SHORT:
+        order, ends = np.empty(len(slots), np.int64), np.empty(n_slots, np.int64)
+        _compiled.native.sort_slots(slots.astype(np.uint16, copy=False), order, ends)
+        return order, np.diff(ends, prepend=0)
+    if n_slots <= _MOST_SHORT:
+        slots = slots.astype(np.uint8 if n_slots <= 2**8 else np.uint16)  # by radix
+    return np.argsort(slots, kind="stable"), np.bincount(slots, minlength=n_slots)
 
 
 class Visits(NamedTuple):

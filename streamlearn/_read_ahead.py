@@ -12,12 +12,18 @@ from ._ahead import Ahead
 from ._failures import LAG, Failures, Guard
 from ._memory import keep_freed
 from ._passes import close
-from ._plan import Planner
+from ._plan import Plan, Planner
+from ._rows import sum_of_squares
 
 _BLOCK = 32768
 _FEW = 8192
 _BLOCK_BYTES = 2**23
+_PLANNED = 2  # the one that a thread is about to take may still be there
 _AT_ONCE = 4  # blocks: at hand, waiting, under way, and one for the many small things
+
+
+def _is_of_floats(values: Any) -> bool:
+    return type(values) is np.ndarray and values.dtype.kind == "f"
 
 
 def largest_block(reader: Any, lam: float | None) -> int:
@@ -39,6 +45,10 @@ class Blocks:
     ----------
     at : int
         Samples of the block at hand that are used up.
+    adds_squares : bool
+        Whether the squares of floats are added up, to tell whether all of them are finite; where blocks are read, nobody waits.
+    squares : dict of str to float
+        Sums of the squares of the block that the last batch is a part of, if it is of one alone and they are added up.
 
     Notes
     -----
@@ -47,34 +57,38 @@ class Blocks:
     is not planned: from ``LAG`` blocks on after that one, which are always planned after that one was gathered, so that
     the samples are the same with and without threads.
 
-    A block is planned and gathered in one thread. Who waits for it plans the one after it meanwhile, if the reader lets him,
-    so that two threads share the work where there is nothing else to do, and where there is, a single one disturbs it. No lock is
-    needed: only the caller's thread has a block read, and until it does so again the other one plans no more.
+    Where the reader says so, only whoever asks for blocks plans them, one ahead, and a thread finds and gathers their rows: that
+    is done in a few long steps, which leave the interpreter to the learner, while a plan is made in many short ones. No lock is
+    needed: while the thread is at work, nobody else reads, and only the caller plans.
     """
 
     def __init__(self, planner: Planner, reader: Any, failures: Failures) -> None:
         self._planner = planner
         self._reader = reader
         self.failures = failures
+        self.adds_squares = False
         self._stop = threading.Event()
         self._begun = False
-        self._n_located = self._n_gathered = 0
-        self._reading = Ahead(reader.blocks_alone, reader.most_read_ahead)
-        if reader.shares_work:
+        self._n_planned = self._n_gathered = 0
+        self._reading = Ahead(reader.blocks_alone, reader.least_read_ahead, reader.most_read_ahead)
+        if reader.caller_plans:
             keep_freed(_AT_ONCE * planner.largest_block * reader.row_bytes)
         self._n_ahead = min(reader.n_ahead, LAG - 1)
-        # blocks that are planned and not read, or why one could not be planned
-        self._located: deque[tuple[Any, np.ndarray] | Exception] = deque()
-        self._planned_from: deque[tuple[dict[str, Any], Any]] = deque()  # what was before each block not used up
+        self._plans: deque[Plan | Exception] = deque()  # that are not located, or why one could not be made
+        self._located: deque[tuple[Any, np.ndarray] | Exception] = deque()  # blocks that are not read
+        self._planned_from: deque[dict[str, Any]] = deque()  # what was before each block not used up, of the planner
+        self._moves: deque[Any] = deque()  # and of the reader, of those that are located
         self._forget()
 
     def _forget(self) -> None:
         self._chunk: Any = None  # the block that was read last
         self._begun = False
         self._who = np.empty(0, np.int32)
+        self.squares: dict[str, float] = {}
+        self._squares: dict[str, float] = {}
         self.at = 0
-        self._planned_from.clear()
-        self._located.clear()
+        for waiting in (self._plans, self._located, self._planned_from, self._moves):
+            waiting.clear()
         self._ended = False  # whether all is planned
 
     def take(self, n: int) -> tuple[dict[str, Any], np.ndarray] | None:
@@ -83,7 +97,9 @@ class Blocks:
         who = self._who[start:stop]
         if len(who) == n:
             self.at = stop
+            self.squares = self._squares
             return self._reader.slice(self._chunk, start, stop), who
+        self.squares = {}
         batches, whos = [], []
         missing = n
         while True:
@@ -109,49 +125,40 @@ class Blocks:
 
     def _next(self) -> bool:
         """Read the next block, now that the last one is used up; False if there is none."""
-        while (block := self._reading.next(self._read, self._plan_meanwhile, self._has_planned)) is not None:
+        ahead = (self._plan_ahead, self._has_plan) if self._reader.caller_plans else (None, None)
+        while (block := self._reading.next(self._read, *ahead)) is not None:
             if self._begun:
                 self._planned_from.popleft()
+                self._moves.popleft()
             self._begun = True
-            self._chunk, self._who = block
+            self._chunk, self._who, self._squares = block
             self.at = 0
             if len(self._who):
                 return True
         return False
 
-    def _has_planned(self) -> bool:
-        return self._reader.shares_work and bool(self._located)
+    def _plan_ahead(self) -> None:
+        """Plan a block, if there are not enough; the thread that reads them never does."""
+        if len(self._plans) < _PLANNED and not self._ended:
+            self._plan()
 
-    def _plan_meanwhile(self) -> None:
-        """Plan the block after the one that is awaited, and find its rows if there is still time."""
-        if not self._reader.shares_work or self._located or self._ended:
-            return
-        located: Any
-        try:
-            located = self._locate()
-            if located is not None and (self._planner.holds_interpreter or not self._reading.is_ready()):
-                located = self._reader.prepare(located[0]), located[1]
-        except Exception as error:  # it is the next block's: this one is to be had
-            located = error
-        self._keep(located)
+    def _has_plan(self) -> bool:
+        return bool(self._plans)
 
-    def _keep(self, located: tuple[Any, np.ndarray] | Exception | None) -> None:
-        self._ended = located is None
-        if located is not None:
-            self._located.append(located)
-
-    def _read(self, planned: threading.Event) -> tuple[dict[str, Any] | None, np.ndarray] | None:
-        """Read the block that was planned, or is now; from the time when ``planned`` is set on, nothing more is planned."""
-        try:
+    def _read(self) -> tuple[dict[str, Any] | None, np.ndarray, dict[str, float]] | None:
+        if self._reader.caller_plans:
+            if not self._plans and not self._ended:  # no thread is at work: this is the caller
+                self._plan()
+            self._locate()
+        else:
             while not self._ended and (
                 not self._located or (len(self._located) < self._n_ahead and self._reader.has_room())
             ):
-                self._keep(self._locate())
-            located = self._located.popleft() if self._located else None
-        finally:
-            planned.set()
-        if located is None:
+                self._plan()
+                self._locate()
+        if not self._located:
             return None
+        located = self._located.popleft()
         if isinstance(located, Exception):
             raise located
         where, who = located
@@ -160,26 +167,47 @@ class Blocks:
             guard = Guard(self.failures, self._stop, self._n_gathered)
         batch, kept = self._reader.gather_good(where, guard)
         self._n_gathered += 1
-        return batch, who if kept is None else who[kept]
+        squares = {}
+        if self.adds_squares and batch is not None:
+            squares = {name: sum_of_squares(values) for name, values in batch.items() if _is_of_floats(values)}
+        return batch, who if kept is None else who[kept], squares
 
-    def _locate(self) -> tuple[Any, np.ndarray] | None:
-        """Plan a block, and return where its samples lie and the positions of their streams."""
-        before = self._planner.snapshot()
-        if self.failures.rules.handles and (failed := self.failures.set_aside_in(self._n_located - LAG)):
-            self._planner.drop(failed)
-        plan = self._planner.plan()
+    def _plan(self) -> None:
+        plan: Plan | Exception | None
+        try:
+            before = self._planner.snapshot()
+            if self.failures.rules.handles and (failed := self.failures.set_aside_in(self._n_planned - LAG)):
+                self._planner.drop(failed)
+            plan = self._planner.plan()
+        except Exception as error:  # it is this block's: those before it are to be had
+            plan = error
         if plan is None:
-            return None
+            self._ended = True
+            return
+        if not isinstance(plan, Exception):
+            self._planned_from.append(before)
+            self._n_planned += 1
+        self._plans.append(plan)
+
+    def _locate(self) -> None:
+        """Find out where the rows of the next planned block lie."""
+        if not self._plans:
+            return
+        plan = self._plans.popleft()
+        if isinstance(plan, Exception):
+            self._located.append(plan)
+            return
         located = self._reader.locate(plan)
-        self._reader.expect(self._planner.holder, self._planner.left)
-        self._planned_from.append((before, self._reader.moved))
-        self._n_located += 1
-        return located
+        if not self._reader.caller_plans:
+            self._reader.expect(self._planner.holder, self._planner.left)
+        self._moves.append(self._reader.moved)
+        self._located.append(located)
 
     def close(self) -> None:
         """Wait for what is under way, and forget what was read ahead."""
         self._stop.set()
         self._reading.close()
+        self._plans.clear()
         self._located.clear()
         close(self._reader)
         self._stop = threading.Event()
@@ -187,15 +215,14 @@ class Blocks:
     def snapshot(self) -> tuple[dict[str, Any], dict[str, Any], int]:
         """Return what was before the block at hand, of the planner as a snapshot and of the reader as a state, and its number."""
         self._reading.settle()
-        before, moves = self._planner.snapshot(), []
-        if self._planned_from:  # blocks that are not used up are planned again from what was before them
-            before, moves = self._planned_from[0][0], [moved for _, moved in self._planned_from]
-        return before, self._reader.state_dict(moves), self._n_located - len(self._planned_from)
+        # blocks that are not used up are planned again from what was before them
+        before = self._planned_from[0] if self._planned_from else self._planner.snapshot()
+        return before, self._reader.state_dict(list(self._moves)), self._n_planned - len(self._planned_from)
 
     def load_state_dict(self, reader: dict[str, Any], number: int, at: int) -> None:
         """Go on ``at`` a place in the block of this number, once the planner is where it was."""
         self._forget()
-        self._n_located = self._n_gathered = number
+        self._n_planned = self._n_gathered = number
         self._reader.load_state_dict(reader)
         if at and not self._next():
             raise ValueError("the streams end before the place where the state was saved: their data has changed.")

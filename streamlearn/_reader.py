@@ -50,10 +50,10 @@ class Reader:
         About how many bytes a sample has.
     blocks_alone : int
         Number of blocks of samples that a mux asks for before it works ahead in a thread.
-    most_read_ahead : float
-        The part of all the time that planning, locating and gathering may take to be done ahead in a thread.
-    shares_work : bool
-        Whether a block may be located in one thread while another one is gathered in another.
+    least_read_ahead, most_read_ahead : float
+        The part of all the time that blocks of samples must take to be read ahead in a thread.
+    caller_plans : bool
+        Whether that thread leaves it to the caller to plan blocks.
     n_ahead : int
         Number of blocks of samples that a mux should locate before it has the first of them gathered, while there is room.
     can_restart : bool
@@ -66,8 +66,9 @@ class Reader:
 
     row_bytes = 1
     blocks_alone = 4
+    least_read_ahead = 0.05
     most_read_ahead = 1.0
-    shares_work = True
+    caller_plans = True
     n_ahead = 1
     can_restart = False
     names_failures = True
@@ -108,10 +109,6 @@ class Reader:
     def has_room(self) -> bool:
         """Whether what was located and not gathered leaves room for more of it."""
         return True
-
-    def prepare(self, where: Any) -> Any:
-        """Do a first part of what :meth:`gather` would do, which then takes what this returns; nobody needs to call it."""
-        return where
 
     def gather(self, where: Any) -> dict[str, Any]:
         """Return the batch of the samples that were located, in time."""

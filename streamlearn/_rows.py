@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from . import _compiled
 from ._memory import empty_bytes
 
+_FEW_ROWS = 64
 _VALUES_AT_ONCE = 2**13  # for more, BLAS would wake up its threads
 
 
@@ -37,12 +39,36 @@ def n_rows(values: Any) -> int:
 def take_rows(values: Any, index: np.ndarray) -> Any:
     """Return the rows at ``index``, a new object of the same kind."""
     if isinstance(values, np.ndarray):
-        return values.take(index, axis=0)
+        taken = _new_rows(values, index)
+        return values.take(index, axis=0) if taken is None else _take(values, index, taken)
     if hasattr(values, "iloc"):
         return values.iloc[index]
     if isinstance(values, (list, tuple)):
         return [values[i] for i in index.tolist()]
     return values[index]  # sparse, polars, array-likes
+
+
+def _new_rows(values: np.ndarray, index: np.ndarray) -> np.ndarray | None:
+    """Return room for rows that the compiled loop can take, None where it cannot, or would not pay."""
+    if _compiled.native is None or len(index) < _FEW_ROWS or type(values) not in (np.ndarray, np.memmap):
+        return None
+    if (
+        values.dtype.hasobject
+        or not values.flags.c_contiguous
+        or index.dtype != np.int64
+        or not index.flags.c_contiguous
+    ):
+        return None
+    if index.min() < 0 or index.max() >= len(values):
+        return None
+    return np.empty((len(index), *values.shape[1:]), values.dtype)
+
+
+def _take(values: np.ndarray, index: np.ndarray, out: np.ndarray) -> np.ndarray:
+    row = out.nbytes // len(index)
+    assert _compiled.native is not None  # else there is no room
+    _compiled.native.take(values.__array_interface__["data"][0], row, index, row, out.reshape(-1).view(np.uint8))
+    return out
 
 
 def slice_rows(values: Any, start: int, stop: int) -> Any:
@@ -82,6 +108,13 @@ def sum_of_squares(values: np.ndarray) -> float:
     if values.size <= _VALUES_AT_ONCE:
         return np.vdot(values, values)
     flat = values.ravel()
+    if (
+        _compiled.native is not None
+        and flat.dtype.kind == "f"
+        and flat.dtype.itemsize in (4, 8)
+        and flat.dtype.isnative
+    ):
+        return _compiled.native.sum_of_squares(flat)
     parts = (flat[start : start + _VALUES_AT_ONCE] for start in range(0, len(flat), _VALUES_AT_ONCE))
     return sum(float(np.vdot(part, part)) for part in parts)
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from . import _compiled
+from ._memory import empty_bytes
 from ._rows import row_bytes
 
 # NumPy counts the bytes that rows at every address would have; of larger rows, a call for each array costs little.
@@ -79,8 +81,22 @@ class Span:
             for array in arrays
         )
 
+    @property
+    def address(self) -> tuple[int, int]:
+        """The address of index 0, and the bytes from one index to the next."""
+        return self._rows.__array_interface__["data"][0], self._rows.strides[0]
+
+    @property
+    def kind(self) -> tuple[np.dtype, tuple[int, ...]]:
+        """The dtype and the shape of a row."""
+        return self._dtype, self._shape
+
     def take(self, index: np.ndarray) -> np.ndarray:
         """Return the rows at ``index``, each a row's base and so many steps, as a new array."""
         rows = self._rows
-        taken = rows.take(index) if rows.flags.c_contiguous else rows[index]
+        if _compiled.native is None:
+            taken = rows.take(index) if rows.flags.c_contiguous else rows[index]
+        else:
+            taken = empty_bytes(len(index) * rows.itemsize)
+            _compiled.native.take(*self.address, index, rows.itemsize, taken)
         return taken.view(self._dtype).reshape(len(index), *self._shape)

@@ -82,8 +82,9 @@ class VisitLength:
 
     def visits_for(self, n_items: int) -> int:
         """Return a number of visits that is likely to give ``n_items``."""
-        n = n_items / (self.lam or 1.0)
-        return int(n + 3 * math.sqrt(n)) + 2
+        lam = self.lam or 1.0
+        n = n_items / lam
+        return int(n + 3 * math.sqrt(n / lam)) + 2  # no length varies by more than Poisson's
 
     def sample(self, rng: np.random.Generator, size: int) -> np.ndarray:
         if self.lam is None:

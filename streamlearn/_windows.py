@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ._random import mix_array, permute
+from ._permute import permutation
+from ._random import mix_array
 
 
 class Window:
@@ -68,8 +69,7 @@ class Layout:
         self.number = number
         blocks = np.flatnonzero(rows)
         if shuffle and len(blocks) > 1:
-            n = np.array([len(blocks)])
-            blocks = blocks[permute(np.arange(len(blocks)), n, key, n)]
+            blocks = blocks[permutation(len(blocks), int(key[0]))]
         ends = np.cumsum(rows[blocks])
         cuts = np.arange(len(blocks) + 1)
         if window > int(rows[blocks].min()):

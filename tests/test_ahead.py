@@ -34,7 +34,7 @@ def threads_of_calls(clock, seconds_inside, seconds_between, after, n_calls=12, 
     """
     numbers, threads = itertools.count(), []
 
-    def function(free):
+    def function():
         threads.append(threading.current_thread().name)
         if threading.current_thread() is threading.main_thread():
             clock.now += seconds_inside + first * (len(threads) == 1)
@@ -65,19 +65,27 @@ def test_work_that_takes_nearly_all_of_the_time_stays_with_the_caller_where_that
 
 
 def test_work_that_takes_little_of_the_time_stays_with_the_caller(clock):
-    results, ahead = threads_of_calls(clock, seconds_inside=1.0, seconds_between=9.0, after=3)
+    results, ahead = threads_of_calls(clock, seconds_inside=1.0, seconds_between=9.0, after=3, least=0.25)
     assert results == list(range(12))
     assert not any(ahead)
 
 
 def test_a_long_first_call_decides_nothing(clock):
-    _, ahead = threads_of_calls(clock, 0.1, 1.0, after=3, n_calls=40, first=60.0)
+    _, ahead = threads_of_calls(clock, 0.1, 1.0, after=3, n_calls=40, first=60.0, least=0.25)
     assert not any(ahead)
 
 
 def test_a_pause_does_not_keep_work_from_being_done_ahead(clock):
     _, ahead = threads_of_calls(clock, 1.0, 1.0, after=8, pause_after=4)
     assert ahead == [False] * 9 + [True] * 3
+
+
+@pytest.mark.parametrize(("busy", "goes_ahead"), [(0.0, True), (1.0, True), (1.9, False), (3.0, False)])
+def test_work_stays_with_the_caller_where_the_learner_uses_all_cores(clock, monkeypatch, busy, goes_ahead):
+    monkeypatch.setattr(_ahead, "n_cores", lambda: 2)
+    monkeypatch.setattr(_ahead.time, "process_time", lambda: busy * clock.now)
+    _, ahead = threads_of_calls(clock, 1.0, 1.0, after=3)
+    assert any(ahead) == goes_ahead
 
 
 def test_work_is_done_ahead_from_the_first_call_on_if_asked_for(clock):
@@ -89,13 +97,13 @@ def test_work_is_done_ahead_from_the_first_call_on_if_asked_for(clock):
 def test_none_is_the_last_result():
     left = [1, 2, 3, None]
     ahead = Ahead(0)
-    assert [ahead.next(lambda free: left.pop(0)) for _ in range(4)] == [1, 2, 3, None]
+    assert [ahead.next(lambda: left.pop(0)) for _ in range(4)] == [1, 2, 3, None]
     assert not left
     ahead.close()
 
 
 def test_an_error_comes_to_the_caller_whose_turn_it_is():
-    def function(free):
+    def function():
         if threading.current_thread() is not threading.main_thread():
             raise OSError("gone")
         return 1
@@ -111,7 +119,7 @@ def test_close_waits_for_what_is_under_way():
     done = threading.Event()
     begun = threading.Event()
 
-    def function(free):
+    def function():
         if threading.current_thread() is threading.main_thread():
             return 1
         begun.set()
@@ -130,13 +138,13 @@ def test_close_waits_for_what_is_under_way():
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_forked_child_is_told_to_start_anew():
     ahead = Ahead(0)
-    ahead.next(lambda free: 1)
+    ahead.next(lambda: 1)
     context = multiprocessing.get_context("fork")
     queue = context.SimpleQueue()
 
     def child():
         try:
-            ahead.next(lambda free: 1)
+            ahead.next(lambda: 1)
         except RuntimeError as error:
             queue.put(str(error))
         else:
@@ -149,49 +157,26 @@ def test_a_forked_child_is_told_to_start_anew():
     ahead.close()
 
 
-def test_who_waits_works_meanwhile_but_not_on_what_is_in_use():
-    in_use, both, done = threading.Event(), [], threading.Event()
+def test_the_caller_is_asked_before_each_call_in_a_thread_and_while_it_is_under_way():
+    asked, there = threading.Semaphore(0), []
 
-    def function(free):
+    def function():
         if threading.current_thread() is not threading.main_thread():
-            in_use.set()
-            time.sleep(0.02)
-            in_use.clear()
-            free.set()
-            assert done.wait(30)  # for what the caller does meanwhile
-            done.clear()
-        return 1
-
-    def meanwhile():
-        both.append(in_use.is_set())
-        done.set()
-
-    ahead = Ahead(0)
-    assert [ahead.next(function, meanwhile) for _ in range(5)] == [1] * 5
-    done.set()
-    ahead.close()
-    assert both == [False] * 4
-
-
-def test_an_error_before_both_may_work_ends_the_wait():
-    def function(free):
-        if threading.current_thread() is not threading.main_thread():
-            time.sleep(0.05)
-            raise OSError("gone")
+            there.append([asked.acquire(timeout=30) for _ in range(2)])
         return 1
 
     ahead = Ahead(0)
-    ahead.next(function)
-    with pytest.raises(OSError, match="gone"):
-        ahead.next(function, lambda: None)
+    assert [ahead.next(function, asked.release) for _ in range(5)] == [1] * 5
+    asked.release()
     ahead.close()
+    assert there[:4] == [[True, True]] * 4  # close may come before the last one begins
 
 
 def test_the_thread_goes_on_by_itself_where_it_may_and_keeps_order():
     numbers = itertools.count()
     n_done = threading.Semaphore(0)
 
-    def function(free):
+    def function():
         number = next(numbers)
         n_done.release()
         return number
@@ -215,7 +200,7 @@ def test_the_thread_goes_on_by_itself_where_it_may_and_keeps_order():
 def test_an_error_of_a_call_that_was_not_asked_for_comes_in_its_turn():
     numbers = itertools.count()
 
-    def function(free):
+    def function():
         number = next(numbers)
         if number == 2:
             raise OSError("gone")

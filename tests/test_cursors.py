@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections import defaultdict
 
 import numpy as np
+import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from streamlearn._arrays import ArrayStream, Table
 from streamlearn._blocks import BlockSource, BlockStream
-from streamlearn._cursors import CursorReader, Runs
-from streamlearn._pieces import counted_from
+from streamlearn._cursors import CursorReader, Runs, pass_key
+from streamlearn._permute import counted_from, permute
+from streamlearn._random import mix32, mix_array
 from streamlearn._reader import Plan
 
 N_BLOCKS = 3
@@ -87,6 +89,44 @@ def test_samples_are_located_as_by_cursors_that_are_moved_one_by_one(reading):
         assert who.tolist() == [stream for stream, _, _ in expected]
 
 
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    reading=readings(), more=st.sampled_from([0, 60]), kind=st.sampled_from(["views", "separate", "order", "frames"])
+)
+def test_rows_of_arrays_are_those_at_which_cursors_stand(way, reading, more, kind):
+    sizes, shuffled, plans = reading
+    sizes = [size + more for size in sizes]  # small and large permutations are found in different ways
+    firsts = np.cumsum([0, *sizes[:-1]]).tolist()
+    lying = np.arange(sum(sizes))[::-1].copy() if kind == "order" else np.arange(sum(sizes))
+    X, y = np.column_stack([lying, -lying]).astype(float), lying.astype(np.int16)
+    tables = [Table({"X": X, "y": y})] * len(sizes)
+    if kind in ("separate", "frames"):
+        make = pd.DataFrame if kind == "frames" else np.array
+        tables = [
+            Table({"X": make(X[f : f + n]), "y": y[f : f + n].copy()}) for f, n in zip(firsts, sizes, strict=True)
+        ]
+    starts = [0] * len(sizes) if tables[0] is not tables[-1] or kind in ("separate", "frames") else firsts
+    streams = [
+        ArrayStream(table, start, start + size, lying if kind == "order" else None, bool(is_shuffled))
+        for table, start, size, is_shuffled in zip(tables, starts, sizes, shuffled, strict=True)
+    ]
+    seed = 5
+    reader, cursors = ArrayStream._joint_reader(streams, seed), Cursors(sizes, shuffled)
+    keys = mix_array(seed, np.arange(len(sizes)))
+    for order, of, lengths in plans:
+        where, who = reader.locate(Plan(order, of, lengths))
+        batch = reader.gather(where)
+        expected = []
+        for stream, number, place in cursors.locate(order, of, lengths):
+            key = mix32(keys[[stream]] ^ pass_key(np.array([number])))
+            element = permute(np.array([place]), np.array([sizes[stream]]), key)[0] if shuffled[stream] else place
+            expected.append((stream, firsts[stream] + element))
+        assert who.tolist() == [stream for stream, _ in expected]
+        assert np.asarray(batch["X"]).tolist() == [[row, -row] for _, row in expected]
+        assert batch["y"].tolist() == [row for _, row in expected]
+        assert np.asarray(batch["y"]).dtype == np.int16
+
+
 class Numbered(BlockSource):
     """Blocks of rows that are numbered from ``first`` on."""
 
@@ -136,8 +176,3 @@ def test_runs_are_cut_where_passes_end():
     assert cut.places.tolist() == [3, 0, 0, 2]
     assert cut.lengths.tolist() == [2, 5, 2, 3]
     assert number.tolist() == [0, 1, 2, 0]
-
-
-def test_counting_from_the_beginning_of_each_run():
-    assert counted_from(np.array([5, 0, 7]), np.array([2, 0, 3])).tolist() == [5, 6, 7, 8, 9]
-    assert counted_from(np.array([], int), np.array([], int)).tolist() == []

@@ -12,8 +12,9 @@ import streamlearn
 PACKAGE = Path(streamlearn.__file__).parent
 # From the bottom to the top: a module imports only from layers below its own.
 LAYERS = [
-    {"_interrupts", "_labels", "_memory", "_optional", "_random", "_sklearn"},
-    {"_rows"},
+    {"_native"},
+    {"_compiled", "_interrupts", "_labels", "_memory", "_optional", "_random", "_sklearn"},
+    {"_permute", "_rows"},
     {"_checkpoint_file", "_span", "_state"},
     {"_accumulate", "_passes", "_pieces"},
     {"_streamer", "_visits", "_ahead", "_prefetch", "_files"},

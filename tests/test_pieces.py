@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from streamlearn._pieces import Pieces, counted_from
+from streamlearn._pieces import Pieces
 
 KINDS = {
     "array": lambda values: values,
@@ -80,10 +80,3 @@ def test_a_few_rows_do_not_keep_a_frame_in_memory(n_tables):
 
 def test_rows_of_each_table_are_counted():
     assert Pieces(np.array([2, 0, 2]), np.zeros(3, int), np.array([3, 1, 4]), np.arange(8)).counts(4) == [1, 0, 7, 0]
-
-
-@given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 5))), st.integers(1, 4))
-def test_runs_are_counted_out(runs, step):
-    starts, lengths = np.array(runs, int).reshape(-1, 2).T
-    expected = [start + step * i for start, length in runs for i in range(length)]
-    assert counted_from(starts, lengths, step).tolist() == expected

@@ -9,7 +9,7 @@ import pytest
 from streamlearn import StochasticMux, StreamPool, from_arrays, from_npy
 from streamlearn._ahead import Ahead
 from streamlearn._arrays import ArrayReader
-from streamlearn._read_ahead import Blocks
+from streamlearn._plan import Planner
 
 N_ROWS = 150_000  # some ten blocks of which the first ones are small
 
@@ -76,47 +76,48 @@ def test_a_state_that_is_saved_while_a_thread_works_ahead_goes_on_alike(kind, po
     iterator.close()
 
 
-def test_who_waits_for_a_block_plans_the_next_one(pools, monkeypatch):
+def test_a_thread_reads_what_the_caller_has_planned(pools, monkeypatch):
     monkeypatch.setattr(Ahead, "_pays", lambda self: True)
-    planned = threading.Event()
-    locate, gather = ArrayReader.locate, ArrayReader.gather
+    threads = {"plan": set(), "locate": set()}
+    for kind, name in ((Planner, "plan"), (ArrayReader, "locate")):
+        method = getattr(kind, name)
 
-    def locating(self, plan):
-        if threading.current_thread() is threading.main_thread():
-            planned.set()
-        return locate(self, plan)
+        def noting(self, *args, name=name, method=method):
+            threads[name].add(threading.current_thread() is threading.main_thread())
+            return method(self, *args)
 
-    def gathering(self, where):
-        if threading.current_thread() is not threading.main_thread():
-            assert planned.wait(30)
-            planned.clear()
-        return gather(self, where)
-
-    monkeypatch.setattr(ArrayReader, "locate", locating)
-    monkeypatch.setattr(ArrayReader, "gather", gathering)
+        monkeypatch.setattr(kind, name, noting)
     iterator = StochasticMux(pools["views"], 3, 16, random_state=0)._start(None, (0,))
     assert iterator.take(100_000) is not None
-    planned.set()
     iterator.close()
+    assert threads == {"plan": {True}, "locate": {True, False}}  # the first blocks are read by the caller
+
+
+def test_blocks_grow_so_that_batches_of_a_power_of_two_lie_in_one(pools):
+    iterator = StochasticMux(pools["views"], 3, 16, random_state=0)._start(None, (0,))
+    batches = [iterator.take(4096)[0]["X"] for _ in range(20)]
+    iterator.close()
+    assert [batch.base is not None for batch in batches] == [False] + [
+        True
+    ] * 19  # views of blocks, after the first ones
 
 
 def test_a_block_that_cannot_be_planned_is_told_after_those_before_it(pools, monkeypatch):
-    monkeypatch.setattr(Ahead, "_pays", lambda self: True)
     n_planned = 0
-    locate = Blocks._locate
+    plan = Planner.plan
 
-    def locating(self):
+    def planning(self):
         nonlocal n_planned
         n_planned += 1
         if n_planned == 8:
             raise OSError("gone")
-        return locate(self)
+        return plan(self)
 
     rows = rows_of(StochasticMux(pools["views"], 3, 16, random_state=0), False, monkeypatch)
-    monkeypatch.setattr(Blocks, "_locate", locating)
+    monkeypatch.setattr(Planner, "plan", planning)
     monkeypatch.setattr(Ahead, "_pays", lambda self: True)
     iterator = StochasticMux(pools["views"], 3, 16, random_state=0)._start(None, (0,))
-    n_given = 512 * (2**7 - 1)  # the first seven blocks, each twice as large as the last one
+    n_given = 512 * 2**6  # the first seven blocks, each as large as all before it
     found = [iterator.take(512)[0]["X"][:, 0].copy() for _ in range(n_given // 512)]
     with pytest.raises(OSError, match="gone"):
         iterator.take(512)

@@ -69,6 +69,27 @@ def test_rows_are_those_of_a_list(kind, n, data):
 
 
 @every_kind
+def test_many_rows_are_those_of_a_list(way, kind):
+    values, index = KINDS[kind](np.arange(20)), np.random.default_rng(0).integers(0, 20, 1000)
+    taken = take_rows(values, index)
+    assert type(taken) is type(values)
+    assert getattr(taken, "dtype", None) == getattr(values, "dtype", None)
+    assert numbers(taken) == index.tolist()
+
+
+@pytest.mark.parametrize("shape", [(5,), (5, 2), (5, 0)])
+@pytest.mark.parametrize("bad", [-6, 5, 2**62])
+def test_rows_that_are_not_there_are_refused_and_negative_ones_counted_from_the_end(way, shape, bad):
+    values = np.arange(np.prod(shape)).reshape(shape)
+    index = np.zeros(100, np.int64)
+    index[50] = -1
+    np.testing.assert_array_equal(take_rows(values, index)[50], values[4])
+    index[50] = bad
+    with pytest.raises(IndexError):
+        take_rows(values, index)
+
+
+@every_kind
 @given(sizes=st.lists(st.integers(0, 6), min_size=1, max_size=6))
 @settings(deadline=None, max_examples=20, derandomize=True)
 def test_joined_rows_are_those_of_a_list(kind, sizes):

@@ -3,7 +3,7 @@ import weakref
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from streamlearn import StochasticMux, StreamPool, from_arrays
@@ -25,14 +25,14 @@ def arrays_of(rng, dtype, n_arrays, shape):
     return made
 
 
-@settings(deadline=None)
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     seed=st.integers(0, 2**32 - 1),
     dtype=st.sampled_from(DTYPES),
     n_arrays=st.integers(1, 6),
     shape=st.sampled_from([(), (1,), (3,), (2, 3), (7,)]),
 )
-def test_takes_what_a_loop_over_the_arrays_takes(seed, dtype, n_arrays, shape):
+def test_takes_what_a_loop_over_the_arrays_takes(way, seed, dtype, n_arrays, shape):
     rng = np.random.default_rng(seed)
     arrays = arrays_of(rng, dtype, n_arrays, shape)
     assert Span.fits(arrays)

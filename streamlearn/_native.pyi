@@ -1,0 +1,26 @@
+from numpy import ndarray
+
+def locate(
+    streams: ndarray,
+    lengths: ndarray,
+    order: ndarray,
+    sizes: ndarray,
+    shuffled: ndarray,
+    keys: ndarray,
+    places: ndarray,
+    passes: ndarray,
+    scratch: ndarray,
+    starts: ndarray,
+    steps: ndarray,
+    lookup: ndarray | None,
+    rows: ndarray,
+    who: ndarray,
+    moved: ndarray,
+    columns: ndarray,
+) -> int: ...
+def permute(size: int, key: int, out: ndarray) -> None: ...
+def sort_slots(slots: ndarray, order: ndarray, ends: ndarray) -> None: ...
+def count(starts: ndarray, lengths: ndarray, step: int, order: ndarray, out: ndarray) -> None: ...
+def take(base: int, unit: int, index: ndarray, row: int, out: ndarray) -> None: ...
+def sum_of_squares(values: ndarray) -> float: ...
+def lay_rows(columns: ndarray, places: ndarray, size: int, out: ndarray) -> None: ...

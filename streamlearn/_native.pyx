@@ -1,0 +1,128 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False
+"""The loops of ``_kernels.h`` for arrays; other threads use the interpreter meanwhile."""
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uintptr_t
+
+ctypedef const double const_double
+ctypedef const float const_float
+
+ctypedef fused floating:
+    const_double
+    const_float
+
+cdef extern from "_kernels.h" nogil:
+    ctypedef struct sl_streams:
+        const int64_t *sizes
+        const uint8_t *shuffled
+        const uint32_t *keys
+        const int64_t *places
+        const int64_t *passes
+        int64_t *counts
+        int64_t *n_runs
+    int64_t sl_locate(
+        int64_t n_runs, const int64_t *streams, const int64_t *lengths, const int64_t *order, int64_t n,
+        const sl_streams *s, int64_t n_tables, const int64_t *starts, int64_t n_streams, const int64_t *steps,
+        int64_t *out, int32_t *who, int64_t *present, int64_t *new_places, int64_t *new_passes)
+    void sl_permute(int64_t n, int64_t size, uint32_t key, int64_t *out)
+    void sl_sort_slots(const uint16_t *slots, int64_t n, int64_t n_slots, int64_t *order, int64_t *ends)
+    void sl_count(
+        int64_t n_runs, const int64_t *starts, const int64_t *lengths, int64_t step, const int64_t *order, int64_t *out)
+    void sl_take(const char *base, int64_t unit, const int64_t *index, int64_t n, int64_t row, char *out)
+    void sl_look_up(const int64_t *table, int64_t *index, int64_t n)
+    double sl_sum_of_squares_8(const double *values, int64_t n)
+    double sl_sum_of_squares_4(const float *values, int64_t n)
+    void sl_lay_rows_8(const char **columns, int64_t n_columns, const int64_t *places, int64_t n, char *out)
+    void sl_lay_rows_4(const char **columns, int64_t n_columns, const int64_t *places, int64_t n, char *out)
+
+
+def locate(
+    const int64_t[::1] streams, const int64_t[::1] lengths, const int64_t[::1] order, const int64_t[::1] sizes,
+    const uint8_t[::1] shuffled, const uint32_t[::1] keys, const int64_t[::1] places, const int64_t[::1] passes,
+    int64_t[:, ::1] scratch, const int64_t[:, ::1] starts, const int64_t[::1] steps, const int64_t[::1] lookup,
+    int64_t[:, ::1] rows, int32_t[::1] who, int64_t[:, ::1] moved, const int64_t[:, ::1] columns,
+):
+    """Write where samples lie to ``rows``, their streams to ``who``, and perhaps the samples themselves.
+
+    ``moved`` gets the streams that moved, and the places and passes where they then stand. Each of ``columns`` is which of
+    ``rows`` tells where its values lie, an address and the bytes from one row to the next, the bytes of a value, and the address
+    where values go, in time. Returns how many streams moved. One call does it all: between two, a thread would have to wait for
+    the interpreter.
+    """
+    cdef sl_streams s
+    cdef int64_t n_moved = 0, n = 0, i
+    for i in range(lengths.shape[0]):
+        n += lengths[i]
+    if n != order.shape[0]:  # what follows would write elsewhere
+        raise ValueError(f"runs of {n} samples have {order.shape[0]} places in time")
+    if not n:
+        return 0
+    s.sizes, s.shuffled, s.keys, s.places, s.passes = &sizes[0], &shuffled[0], &keys[0], &places[0], &passes[0]
+    s.counts, s.n_runs = &scratch[0, 0], &scratch[1, 0]
+    with nogil:
+        n_moved = sl_locate(
+            streams.shape[0], &streams[0], &lengths[0], &order[0], order.shape[0],
+            &s, steps.shape[0], &starts[0, 0], starts.shape[1], &steps[0],
+            &rows[0, 0], &who[0], &moved[0, 0], &moved[1, 0], &moved[2, 0])
+        if lookup is not None:
+            sl_look_up(&lookup[0], &rows[0, 0], rows.shape[1])
+        for i in range(columns.shape[0]):
+            sl_take(
+                <const char *><uintptr_t>columns[i, 1], columns[i, 2], &rows[columns[i, 0], 0], rows.shape[1],
+                columns[i, 3], <char *><uintptr_t>columns[i, 4])
+    return n_moved
+
+
+def permute(int64_t size, uint32_t key, int64_t[::1] out):
+    """Write the first elements of a permutation to ``out``."""
+    if out.shape[0]:
+        with nogil:
+            sl_permute(out.shape[0], size, key, &out[0])
+
+
+def sort_slots(const uint16_t[::1] slots, int64_t[::1] order, int64_t[::1] ends):
+    """Write the places of draws, sorted by slot, to ``order``, and where each slot ends among them to ``ends``."""
+    if not slots.shape[0]:
+        ends[:] = 0
+        return
+    with nogil:
+        sl_sort_slots(&slots[0], slots.shape[0], ends.shape[0], &order[0], &ends[0])
+
+
+def count(const int64_t[::1] starts, const int64_t[::1] lengths, int64_t step, const int64_t[::1] order, int64_t[::1] out):
+    """Write counted numbers to ``out``: see ``_permute.counted_from``."""
+    if not lengths.shape[0] or not order.shape[0]:
+        return
+    with nogil:
+        sl_count(lengths.shape[0], &starts[0], &lengths[0], step, &order[0], &out[0])
+
+
+def take(uintptr_t base, int64_t unit, const int64_t[::1] index, int64_t row, uint8_t[::1] out):
+    """Write the rows of ``row`` bytes at ``base + unit * index`` to ``out``."""
+    if not index.shape[0] or not row:
+        return
+    with nogil:
+        sl_take(<const char *>base, unit, &index[0], index.shape[0], row, <char *>&out[0])
+
+
+def sum_of_squares(floating[::1] values):
+    """Return the sum of the squares of floats."""
+    cdef double total = 0.0
+    if values.shape[0]:
+        with nogil:
+            if floating is const_double:
+                total = sl_sum_of_squares_8(&values[0], values.shape[0])
+            else:
+                total = sl_sum_of_squares_4(&values[0], values.shape[0])
+    return total
+
+
+def lay_rows(uintptr_t[::1] columns, const int64_t[::1] places, int64_t size, uint8_t[::1] out):
+    """Write values at the addresses of ``columns``, of ``size`` bytes (4 or 8), to the rows that ``places`` says."""
+    cdef int64_t n = places.shape[0]
+    if not n or not columns.shape[0]:
+        return
+    with nogil:
+        if size == 8:
+            sl_lay_rows_8(<const char **>&columns[0], columns.shape[0], &places[0], n, <char *>&out[0])
+        else:
+            sl_lay_rows_4(<const char **>&columns[0], columns.shape[0], &places[0], n, <char *>&out[0])

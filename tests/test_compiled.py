@@ -1,0 +1,116 @@
+"""What is compiled gives what NumPy gives, to the bit: a pass over every kind of pool, and a fit."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from scipy import sparse
+from sklearn.linear_model import SGDClassifier
+
+from streamlearn import (
+    RoundRobinMux,
+    ShuffledMux,
+    StochasticMux,
+    StreamingEstimator,
+    StreamPool,
+    _compiled,
+    from_arrays,
+    from_npy,
+    from_parquet,
+)
+
+pytestmark = pytest.mark.skipif(
+    _compiled.native is None, reason="there are no compiled loops: the package was installed without a compiler"
+)
+N_ROWS = 3000
+X = np.arange(2.0 * N_ROWS).reshape(-1, 2)
+y = np.arange(N_ROWS) % 3
+
+
+def separate(X, y):
+    cuts = [0, 40, 41, 700, 1500, N_ROWS]  # streams of few rows and of many have other kinds of permutations
+    return StreamPool(
+        [stream for a, b in itertools.pairwise(cuts) for stream in from_arrays(X[a:b].copy(), y[a:b].copy())]
+    )
+
+
+def parquet(directory, **options):
+    for i, part in enumerate(np.split(X, 4)):
+        table = pa.table({"a": part[:, 0], "b": part[:, 1], "t": part[:, 0].astype(int) % 3})
+        pq.write_table(table, directory / f"{i}.parquet", row_group_size=200)
+    return from_parquet(str(directory), target="t", **options)
+
+
+def npy(directory):
+    for i, part in enumerate(np.split(X, 4)):
+        np.save(directory / f"X{i}.npy", part)
+        np.save(directory / f"y{i}.npy", y[: len(part)])
+    return from_npy(str(directory / "X*.npy"), str(directory / "y*.npy"), block_rows=100)
+
+
+POOLS = {
+    "views": lambda directory: from_arrays(X, y, n_streams=7),
+    "by class": lambda directory: from_arrays(X, y, by="y"),
+    "separate": lambda directory: separate(X, y),
+    "single precision": lambda directory: separate(X.astype(np.float32), y.astype(np.int8)),
+    "unshuffled": lambda directory: from_arrays(X, y, n_streams=7, shuffle=False),
+    "texts": lambda directory: from_arrays(X.astype(int).astype(str), y, n_streams=3),
+    "csr": lambda directory: from_arrays(sparse.csr_matrix(X), y, n_streams=7),
+    "frames": lambda directory: separate(pd.DataFrame(X).to_numpy(), pd.Series(y).to_numpy()),
+    "parquet": parquet,
+    "parquet, windows": lambda directory: parquet(directory, window=300),
+    "parquet, ahead": lambda directory: parquet(directory, prefetch=2),
+    "npy": npy,
+    "nested": lambda directory: StreamPool([StochasticMux(separate(X, y), 2, 9)] * 3),
+}
+MUXES = {
+    "with_replacement": lambda pool: StochasticMux(pool, 3, 16, random_state=0),
+    "weights": lambda pool: StochasticMux(pool, 2, 5, pool_weights=np.arange(1, len(pool) + 1), random_state=0),
+    "single_active": lambda pool: StochasticMux(pool, 2, 16, mode="single_active", random_state=0),
+    "exhaustive": lambda pool: StochasticMux(pool, 3, 16, mode="exhaustive", random_state=0),
+    "once": lambda pool: StochasticMux(pool, 3, 16, mode="once", random_state=0),
+    "shuffled": lambda pool: ShuffledMux(pool, random_state=0),
+    "permuted cycle": lambda pool: RoundRobinMux(pool, mode="permuted_cycle", random_state=0),
+}
+
+
+def rows_of(mux):
+    iterator = mux._start(None, (0,))
+    found = []
+    if iterator.takes:
+        while len(found) < 60 and (taken := iterator.take(173)) is not None:
+            parts, who = taken
+            dense = parts["X"].toarray() if sparse.issparse(parts["X"]) else parts["X"]
+            found.append((dense.copy(), parts["y"].copy(), who.copy()))
+    iterator.close()
+    return found
+
+
+@pytest.mark.filterwarnings("ignore:blocks are read again and again")
+@pytest.mark.filterwarnings("ignore:.*cannot have a share above:UserWarning")
+@pytest.mark.parametrize("kind", POOLS)
+@pytest.mark.parametrize("mux", MUXES)
+def test_rows_come_in_the_same_order_with_and_without_a_compiler(kind, mux, tmp_path, monkeypatch):
+    if kind == "nested" and mux in ("exhaustive", "once"):
+        pytest.skip("muxes without end have no pass")
+    pool = POOLS[kind](tmp_path)
+    compiled = rows_of(MUXES[mux](pool))
+    monkeypatch.setattr(_compiled, "native", None)
+    plain = rows_of(MUXES[mux](pool))
+    assert len(compiled) == len(plain) > 0 or kind == "nested"
+    for one, other in zip(compiled, plain, strict=True):
+        for a, b in zip(one, other, strict=True):
+            assert a.dtype == b.dtype
+            np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("kind", ["views", "separate", "parquet"])
+def test_a_model_is_the_same_with_and_without_a_compiler(kind, tmp_path, monkeypatch):
+    pool = POOLS[kind](tmp_path)
+    model = StreamingEstimator(SGDClassifier(), n_active=3, lam=16, classes=[0, 1, 2], random_state=0)
+    compiled = model.fit(pool).coef_
+    monkeypatch.setattr(_compiled, "native", None)
+    np.testing.assert_array_equal(model.fit(pool).coef_, compiled)

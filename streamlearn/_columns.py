@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from . import _compiled
 from ._files import as_list, refuse_missing
 from ._optional import require
-from ._rows import empty_rows
+from ._rows import empty_rows, take_into_rows
 
 
 class Chosen:
@@ -116,17 +117,51 @@ class Columns(Chosen):
                     "column out with features=."
                 )
 
-    def convert(self, table: Any, part: str | None = None) -> dict[str, Any]:
-        """Return the parts of a table, or one of them."""
-        parts: dict[str, Any] = {}
+    def convert(self, table: Any, part: str | None = None, order: np.ndarray | None = None) -> dict[str, Any]:
+        """Return the parts of a table, or one of them.
+
+        Parameters
+        ----------
+        table : pyarrow.Table
+        part : str, optional
+            None (default): all.
+        order : ndarray of shape (n_rows,), optional
+            Of the rows of the parts; None (default): as they lie.
+        """
+        if order is not None:
+            X = self._matrix_in_order(table, order) if self.is_matrix and part in (None, "X") else None
+            parts = self.convert(table, part) if X is None else self._others(table, part)
+            parts = {name: take_into_rows(parts.pop(name), order) for name in list(parts)}
+            return parts if X is None else {"X": X, **parts}
+        parts = self._others(table, part)
         if part in (None, "X"):
-            parts["X"] = self._frame(table) if self.is_frame else self._array(table)
+            parts = {"X": self._frame(table) if self.is_frame else self._array(table), **parts}
+        return parts
+
+    def _others(self, table: Any, part: str | None) -> dict[str, Any]:
+        parts: dict[str, Any] = {}
         if self.targets and part in (None, "y"):
             columns = [_target(table.column(name), name, self._leave_out) for name in self.targets]
             parts["y"] = np.column_stack(columns) if self.target_is_list else columns[0]
         if self.weight and part in (None, "sample_weight"):
             parts["sample_weight"] = _numbers(table.column(self.weight)).astype(np.float64, copy=False)
         return parts
+
+    def _matrix_in_order(self, table: Any, order: np.ndarray) -> np.ndarray | None:
+        """Return floats of one kind as rows, in one step that also brings them into an order; None if that cannot be done."""
+        if _compiled.native is None or len(batches := table.select(self.features).to_batches()) != 1:
+            return None
+        columns = batches[0].columns
+        if any(column.null_count for column in columns):
+            return None
+        size = self.dtype.itemsize
+        # where values lie that no null interrupts
+        addresses = np.array([column.buffers()[1].address + column.offset * size for column in columns], np.uintp)
+        places = np.empty_like(order)
+        places[order] = np.arange(len(order))
+        X = empty_rows(len(order), len(columns), self.dtype)
+        _compiled.native.lay_rows(addresses, places, size, X.reshape(-1).view(np.uint8))
+        return X
 
     def _array(self, table: Any) -> np.ndarray:
         if self.has_lists:

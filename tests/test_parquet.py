@@ -16,6 +16,8 @@ from sklearn.model_selection import GridSearchCV, GroupKFold
 import streamlearn
 from streamlearn import StreamingEstimator, from_parquet
 from streamlearn._blocks import BlockStream
+from streamlearn._columns import Columns
+from streamlearn._rows import take_rows
 from tests.sourcechecks import check_source, drained, in_order
 
 
@@ -403,3 +405,28 @@ def test_a_row_group_takes_over_the_memory_of_one_that_is_used_up(tmp_path, monk
     assert X.shape == (n_files * 5000, 20)
     np.testing.assert_array_equal(np.bincount(X[:, 7].astype(int)), n_files)
     assert 0 < len(taken) <= 3 * n_active
+
+
+@pytest.mark.parametrize("case", ["floats", "single", "nulls", "mixed", "slices", "texts", "lists"])
+def test_columns_come_in_an_order(way, case):
+    rng = np.random.default_rng(0)
+    a, b = rng.random(500), rng.random(500)
+    table = {
+        "floats": {"a": a, "b": b},
+        "single": {"a": a.astype(np.float32), "b": b.astype(np.float32)},
+        "nulls": {"a": pa.array(np.where(a < 0.1, None, a).tolist(), pa.float64()), "b": b},
+        "mixed": {"a": a, "b": (10 * b).astype(int)},
+        "slices": {"a": a, "b": b},
+        "texts": {"a": a, "b": b.astype(str)},
+        "lists": {"a": a, "b": pa.array([[x, x] for x in b])},
+    }[case]
+    table = pa.table({**table, "t": np.arange(500), "w": a})
+    if case == "slices":
+        table = table.slice(3, 400)
+    columns = Columns(table.schema, "t", None, "w", "the table")
+    order = rng.permutation(len(table))
+    found = columns.convert(table, order=order)
+    for name, values in columns.convert(table).items():
+        assert type(found[name]) is type(values)
+        np.testing.assert_array_equal(found[name], take_rows(values, order))
+    np.testing.assert_array_equal(columns.convert(table, "y", order)["y"], columns.convert(table)["y"][order])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from ._state import pack, unpack
 _NUMBERS = "fiub"
 _LEARNED = ("parts", "X", "y", "numeric_frames", "largest", "first")
 _KINDS = {**dict.fromkeys(_NUMBERS, "numbers"), **dict.fromkeys("OUS", "texts or objects"), "c": "complex numbers"}
+_UNKNOWN: Mapping[str, float] = {}
 
 
 class Schema:
@@ -46,6 +47,8 @@ class Schema:
     ----------
     all_finite : bool
         Whether everything that was checked is free of NaN and infinity, so that nobody needs to look again.
+    finite : bool
+        Whether the batch that was checked last is.
     X_limit, y_limit : float or None
         What the sum of the squares of float64 values in an item is below, if none is suspicious; None: any will do.
 
@@ -87,12 +90,20 @@ class Schema:
         self._usual: tuple[Any, ...] | None = None
         self._largest = _largest(dtype)
         self._first = ""
-        self.all_finite = False
+        self.all_finite = self.finite = False
         self.X_limit: float = math.inf
         self.y_limit: float | None = math.inf
 
-    def check(self, batch: Batch, where: Callable[[], str]) -> None:
-        """Check a batch of at least one row; ``where`` says who gave it.
+    def check(self, batch: Batch, where: Callable[[], str], squares: Mapping[str, float] = _UNKNOWN) -> None:
+        """Check a batch of at least one row.
+
+        Parameters
+        ----------
+        batch : Batch
+        where : callable
+            Says who gave it.
+        squares : mapping of str to float, optional
+            Of ``X`` and ``y``, what the sum of the squares of their values is at most, if that is known.
 
         Raises
         ------
@@ -100,15 +111,17 @@ class Schema:
             If the batch is not like the first one, or holds what the estimator does not take.
         """
         X, y, weight = batch.X, batch.y, batch.sample_weight
-        if weight is None and self._usual is not None and type(X) is np.ndarray and y is not None:
+        if weight is None and self._usual is not None and type(X) is np.ndarray:
             # arrays as in the first item, told apart at little cost
             dtype, shape, limit, y_dtype, y_shape, y_limit = self._usual
-            alike = X.dtype is dtype and X.shape[1:] == shape and y.dtype is y_dtype and y.shape[1:] == y_shape
             if (
-                alike
-                and (limit is None or sum_of_squares(X) < limit)
-                and (y_limit is None or sum_of_squares(y) < y_limit)
+                X.dtype is dtype
+                and X.shape[1:] == shape
+                and (y_dtype is None if y is None else y.dtype is y_dtype and y.shape[1:] == y_shape)
+                and (limit is None or squares.get("X", math.inf) < limit or sum_of_squares(X) < limit)
+                and (y_limit is None or squares.get("y", math.inf) < y_limit or sum_of_squares(y) < y_limit)
             ):
+                self.finite = True
                 return
         if self._parts is None:
             self._learn(batch)
@@ -121,6 +134,7 @@ class Schema:
         if y is not None and (kind := kind_of_y(y)) != self._y:
             self._refuse_y(kind)
         self.check_values(batch)
+        self.finite = self.all_finite
 
     @property
     def learned(self) -> bool:
@@ -159,7 +173,7 @@ class Schema:
         """Return what was learned from the first item, as a JSON-able dict."""
         usual = self._usual
         if usual is not None:
-            usual = (usual[0].str, list(usual[1]), usual[2], usual[3].str, list(usual[4]), usual[5])
+            usual = (usual[0].str, list(usual[1]), usual[2], usual[3] and usual[3].str, list(usual[4]), usual[5])
         return {**{name: pack(getattr(self, f"_{name}")) for name in _LEARNED}, "usual": pack(usual), **self._limits()}
 
     def _limits(self) -> dict[str, Any]:
@@ -172,7 +186,8 @@ class Schema:
             setattr(self, f"_{name}", tuple(value) if isinstance(value, list) else value)
         usual = unpack(state["usual"])
         if usual is not None:
-            usual = (np.dtype(usual[0]), tuple(usual[1]), usual[2], np.dtype(usual[3]), tuple(usual[4]), usual[5])
+            y_dtype = None if usual[3] is None else np.dtype(usual[3])
+            usual = (np.dtype(usual[0]), tuple(usual[1]), usual[2], y_dtype, tuple(usual[4]), usual[5])
         self._usual = usual
         self.all_finite, self.X_limit, self.y_limit = (
             unpack(state[name]) for name in ("all_finite", "X_limit", "y_limit")
@@ -207,9 +222,10 @@ class Schema:
         self.X_limit = self._largest**2
         self.y_limit = math.inf if self._reads_y else None
         self._parts = (y is None, weight is None)
-        if kind[0] == "numbers" and y is not None and weight is None and self._y[0] == "numbers":
-            limits = limit_of(X.dtype, self.X_limit), limit_of(y.dtype, self.y_limit)
-            self._usual = X.dtype, X.shape[1:], limits[0], y.dtype, y.shape[1:], limits[1]
+        if kind[0] == "numbers" and weight is None and (self._y is None or self._y[0] == "numbers"):
+            limit = limit_of(X.dtype, self.X_limit)
+            of_y = (None, (), None) if y is None else (y.dtype, y.shape[1:], limit_of(y.dtype, self.y_limit))
+            self._usual = X.dtype, X.shape[1:], limit, *of_y
 
     # -- the others ---------------------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from ._schema import Schema, refuse_other_columns
 from ._sklearn import get_feature_names
 from ._state import pack, unpack
 
+_COUNTED_AT_ONCE = 2**15
 _MAX_SILENT_BATCHES = 100_000
 _MAX_EMPTY_ITEMS = 100_000
 _MAX_SKIPPED_BATCHES = 10_000
@@ -64,7 +65,9 @@ class Trainer:
         self.n_batches = 0
         self.n_samples = 0
         self._n_skipped = 0
-        self.counts = np.zeros(max(len(names), 1), np.int64)
+        # and what is still to be counted, together: one attribute, so that an interrupt cannot come in between
+        self._counted: tuple[np.ndarray, list[np.ndarray]] = np.zeros(max(len(names), 1), np.int64), []
+        self._n_uncounted = 0
         self._classes = classes
         self._params = dict(params or {})
         self.names = names
@@ -82,7 +85,7 @@ class Trainer:
         self.schema = None
         if not validated:
             self.schema = Schema(estimator, self._weighted, feature_names, dtype, self._check_labels)
-        self._may_trust = self._trusting = False
+        self._may_trust = self._trusting = self._assumes_finite = False
         self._trusted = ExitStack()
         self._began = self._shown = time.monotonic()
 
@@ -122,16 +125,24 @@ class Trainer:
             self._show()
 
     def _partial_fit(self, arguments: tuple, params: dict[str, Any]) -> None:
-        if self.n_batches:
-            if self._may_trust and not self._trusting:
-                self._trusted.enter_context(self._trust())
-                self._trusting = True
-            with nullcontext() if self._trusting else self._trust():
-                self.estimator.partial_fit(*arguments, **params)
-        else:
+        if not self.n_batches:
             if self._classes is not None and not self._fitted:
                 params = {**params, "classes": self._classes}
             self.estimator.partial_fit(*arguments, **params)
+            return
+        if not self._may_trust:  # a batch may be joined of items of which only some are known to be finite
+            with _trust(self._validated if self.schema is None else self.schema.all_finite):
+                self.estimator.partial_fit(*arguments, **params)
+            return
+        is_finite = self._validated if self.schema is None else self.schema.finite
+        if not self._trusting:
+            self._trusted.enter_context(_trust(is_finite))
+            self._trusting, self._assumes_finite = True, is_finite
+        if is_finite or not self._assumes_finite:
+            self.estimator.partial_fit(*arguments, **params)
+        else:
+            with config_context(assume_finite=False):
+                self.estimator.partial_fit(*arguments, **params)
 
     def _skip(self) -> None:
         """Take note of a batch without weight; streams of nothing else would be read for ever, since no batch counts."""
@@ -154,25 +165,33 @@ class Trainer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take back what :meth:`state_dict` gave."""
         self.n_batches, self.n_samples = state["n_batches"], state["n_samples"]
-        self.counts = unpack(state["counts"])
+        self._counted = unpack(state["counts"]), []
         self.dtype = None if state["dtype"] is None else np.dtype(state["dtype"])
         self.feature_names = unpack(state["feature_names"])
 
     def _count(self, batch: Batch, counts: Any) -> None:
         self.n_samples += batch.n
         if isinstance(counts, np.ndarray):
-            if len(self.counts) <= 4 * len(counts):
-                self.counts += np.bincount(counts, minlength=len(self.counts))
-            else:
-                np.add.at(self.counts, counts, 1)
+            self._counted[1].append(counts)
+            self._n_uncounted += batch.n
+            if self._n_uncounted >= _COUNTED_AT_ONCE:
+                self._count_now()
         else:
             for position, n in counts:
-                self.counts[position] += n
+                self._counted[0][position] += n
 
-    def _trust(self) -> AbstractContextManager:
-        """Switch off what the first call has checked, the parameters, and what was looked at already, whether data is finite."""
-        finite = self._validated if self.schema is None else self.schema.all_finite
-        return config_context(skip_parameter_validation=True, assume_finite=finite)
+    def _count_now(self) -> np.ndarray:
+        counts, uncounted = self._counted
+        if uncounted:
+            counts = counts + np.bincount(np.concatenate(uncounted), minlength=len(counts))
+            self._counted = counts, []
+        self._n_uncounted = 0
+        return counts
+
+    @property
+    def counts(self) -> np.ndarray:
+        """Samples trained from each stream."""
+        return self._count_now()
 
     @contextmanager
     def trusting(self, iterator: Any) -> Iterator[None]:
@@ -180,7 +199,7 @@ class Trainer:
         with ExitStack() as self._trusted:
             self._may_trust = getattr(iterator, "takes", False)
             yield
-        self._may_trust = self._trusting = False
+        self._may_trust = self._trusting = self._assumes_finite = False
 
     @property
     def can_predict(self) -> bool:
@@ -310,6 +329,8 @@ class Batches:
         self._columns: Any = None if schema is None else schema.feature_names
         self._schema = schema
         self._reused = not isinstance(iterator, _LIST_ITERATOR)
+        if schema is not None and getattr(iterator, "takes", False):
+            iterator.add_squares()
         self._n_empty = 0
         self._last_empty = -2
 
@@ -422,7 +443,7 @@ class Batches:
         """Check samples that were taken together; of those that are refused, say where the first one lies."""
         iterator = self.iterator
         try:
-            schema.check(batch, lambda: iterator.name_of(int(who[0])))
+            schema.check(batch, lambda: iterator.name_of(int(who[0])), iterator.squares)
             return
         except ValueError as error:
             refused = error
@@ -436,6 +457,11 @@ class Batches:
                 refused = error
         refused.add_note(f"given by {iterator.name_of(position)}")
         raise refused
+
+
+def _trust(finite: bool) -> AbstractContextManager:
+    """Switch off what the first call has checked, the parameters, and what was looked at already, whether data is finite."""
+    return config_context(skip_parameter_validation=True, assume_finite=finite)
 
 
 def warn_if_endless(n_batches: int) -> str | None:

@@ -575,12 +575,23 @@ def test_batches_of_one_class(estimator, batch_size):
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.longdouble])
 @pytest.mark.parametrize("size", [1, 100, 8192, 8193, 50_000])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_sum_of_squares_tells_of_any_value_that_is_not_finite(dtype, size, value):
+def test_sum_of_squares_tells_of_any_value_that_is_not_finite(way, dtype, size, value):
     values = np.ones(size, dtype)
     assert np.isfinite(float(sum_of_squares(values[:1000])))
     values[-1] = value
     assert not float(sum_of_squares(values)) < np.inf
     assert not float(sum_of_squares(values[::-1].reshape(-1, 1))) < np.inf
+
+
+def test_a_batch_without_nan_is_known_to_be_finite_where_nan_is_taken():
+    schema = Schema(StandardScaler())
+    for value, is_finite in [(1.0, False), (2.0, True), (np.nan, False), (3.0, True), (1e200, False), (4.0, True)]:
+        schema.check(as_batch(np.full((3, 2), value)), lambda: "stream 'a'")
+        assert schema.finite == is_finite  # the first batch is looked at in another way; so are large values
+    schema.check(as_batch(np.ones((3, 2))), lambda: "stream 'a'", {"X": np.inf})  # no bound that tells anything
+    assert schema.finite
+    schema.check(as_batch(np.full((3, 2), np.nan)), lambda: "stream 'a'", {})
+    assert not schema.finite
 
 
 @pytest.mark.parametrize("value", [1e200, -1e200, 1.0])

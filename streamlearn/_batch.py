@@ -171,6 +171,7 @@ class Joiner:
         self.size = (first if first > 1 else None) if size is None else max(size, first)
         self.X_limit: float | None = None
         self.y_limit: float | None = None
+        self._usual: tuple[np.dtype, int, np.dtype] | None = None  # of items that were kept as they came
         self._begin()
 
     def _begin(self) -> None:
@@ -181,12 +182,14 @@ class Joiner:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the rows that wait, as a JSON-able dict."""
-        columns = [None if column is None else pack(column.so_far(self._n)) for column in self._columns]
+        columns = self._columns if self._n else []
+        columns = [None if column is None else pack(column.so_far(self._n)) for column in columns]
         return {"size": self.size, "n": self._n, "counts": pack(self._counts), "columns": columns}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take back what :meth:`state_dict` gave."""
         self._begin()
+        self._usual = None
         self.size = state["size"]
         counts = [(position, n) for position, n in unpack(state["counts"])]
         if state["n"]:
@@ -199,9 +202,13 @@ class Joiner:
         """Keep an item as it came, at a third of the cost of reading it first; False: it must be read and fed.
 
         It is kept if it is what most generators yield, and like the one before: a dict of arrays X, of two dimensions, and y, of
-        one, which does not complete a batch.
+        one. It may complete a batch (see :attr:`is_full`), but is not cut.
         """
-        if self._plain is None or type(item) is not dict or len(item) != 2:
+        if type(item) is not dict or len(item) != 2:
+            return False
+        if not self._n:
+            self._renew()
+        if self._plain is None:
             return False
         X, y = item.get("X"), item.get("y")
         X_buffer, y_buffer, X_limit, y_limit = self._plain
@@ -216,7 +223,9 @@ class Joiner:
         n, width = X.shape
         start = self._n
         stop = start + n
-        if stop >= len(X_buffer) or not n or y.shape != (n,) or width != X_buffer.shape[1]:
+        if not n or y.shape != (n,) or width != X_buffer.shape[1]:
+            return False
+        if stop >= len(X_buffer) and not (stop == self.size == self._later and start):
             return False
         if X_limit is not None and not sum_of_squares(X) < X_limit:
             return False
@@ -227,6 +236,20 @@ class Joiner:
         y_buffer[start:stop] = y
         self._counts.append((position, n))
         return True
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the rows that wait are a batch, which is to be flushed."""
+        return self._n == self.size
+
+    def _renew(self) -> None:
+        """Make room for a batch of such items as were kept for the last one."""
+        if self._usual is None or self.size is None:
+            return
+        dtype, width, y_dtype = self._usual
+        X, y = np.empty((self.size, width), dtype), np.empty(self.size, y_dtype)
+        self._columns = [_Column(self.size, X), _Column(self.size, y), None]
+        self._plain = X, y, limit_of(dtype, self.X_limit), limit_of(y_dtype, self.y_limit)
 
     def feed(self, batch: Batch, position: int) -> Sequence[tuple[Batch, list[tuple[int, int]]]]:
         """Return the batches that a new one completes, each with ``(position, rows)`` pairs: where its rows came from."""
@@ -269,6 +292,10 @@ class Joiner:
             return ()
         X, y, weight = (None if column is None else column.joined(self._n) for column in self._columns)
         done = [(Batch(X, y, weight, self._n), self._counts)]
+        self._usual = None
+        if self._plain is not None:
+            X_buffer, y_buffer, *_ = self._plain
+            self._usual = X_buffer.dtype, X_buffer.shape[1], y_buffer.dtype
         self._begin()
         return done
 
@@ -298,9 +325,9 @@ class _Column:
 
     __slots__ = ("_pieces", "_size", "buffer")
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, buffer: np.ndarray | None = None) -> None:
         self._size = size
-        self.buffer: np.ndarray | None = None
+        self.buffer = buffer
         self._pieces: list[Any] = []
 
     def add(self, values: Any, at: int, n: int) -> None:

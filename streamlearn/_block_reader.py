@@ -203,8 +203,8 @@ class BlockReader(CursorReader):
     def _read(self, window: Window) -> dict[str, Any]:
         """Return the rows of a window in the order in which they are given: passes then go through memory step by step."""
         n = window.size
-        order = np.arange(n) if window.key is None else permutation(n, window.key)
-        alone = order if len(window.blocks) == 1 else None
+        places = np.arange(n) if window.key is None else permutation(n, window.key)
+        alone = places if len(window.blocks) == 1 else None
         parts: dict[str, list[Any]] = {name: [] for name in self._parts}
         for block in window.blocks:
             with self._memory:
@@ -223,9 +223,7 @@ class BlockReader(CursorReader):
             return {name: values for name, (values,) in parts.items()}
         with self._memory:
             sizes = window.source.rows()[window.blocks]
-            due = np.empty_like(order)
-            due[order] = np.arange(n)
-            pieces = Pieces(np.arange(len(sizes)), np.zeros_like(sizes), sizes, due)
+            pieces = Pieces(np.arange(len(sizes)), np.zeros_like(sizes), sizes, places)
             return {name: pieces.gather(parts.pop(name)) for name in self._parts}
 
     def gather(self, where: Any) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ._permute import inverse
 from ._rows import n_rows, take_into_rows
 
 
@@ -35,11 +36,12 @@ class BlockSource:
         """Read a block. Several threads may do so at once."""
         raise NotImplementedError
 
-    def read_in_order(self, block: int, order: np.ndarray) -> dict[str, Any]:
-        """Read a block, with its rows in another order; one of another length, which is refused, may come as it lies."""
+    def read_in_order(self, block: int, places: np.ndarray) -> dict[str, Any]:
+        """Read a block with its rows in another order, each at its place; one of another length may come as it lies."""
         columns = {**self.read(block)}
-        if any(n_rows(values) != len(order) for values in columns.values()):
+        if any(n_rows(values) != len(places) for values in columns.values()):  # it will be refused
             return columns
+        order = inverse(places)
         return {name: take_into_rows(columns.pop(name), order) for name in list(columns)}
 
     def read_part(self, block: int, name: str) -> Any:
@@ -70,10 +72,10 @@ class Note:
             error.add_note(f"raised by stream {self._source.name!r}, reading {self._source.where(self._block)}")
 
 
-def read_block(source: BlockSource, block: int, order: np.ndarray | None = None) -> dict[str, Any]:
-    """Read a block, with errors that name the stream; its rows come as they lie, or in an order."""
+def read_block(source: BlockSource, block: int, places: np.ndarray | None = None) -> dict[str, Any]:
+    """Read a block, with errors that name the stream; its rows come as they lie, or each at its place."""
     with Note(source, block):
-        columns = source.read(block) if order is None else source.read_in_order(block, order)
+        columns = source.read(block) if places is None else source.read_in_order(block, places)
         expected = int(source.rows()[block])
         for name, values in columns.items():
             if n_rows(values) != expected:

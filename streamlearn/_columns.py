@@ -11,6 +11,7 @@ import numpy as np
 from . import _compiled
 from ._files import as_list, refuse_missing
 from ._optional import require
+from ._permute import inverse
 from ._rows import empty_rows, take_into_rows
 
 
@@ -117,7 +118,7 @@ class Columns(Chosen):
                     "column out with features=."
                 )
 
-    def convert(self, table: Any, part: str | None = None, order: np.ndarray | None = None) -> dict[str, Any]:
+    def convert(self, table: Any, part: str | None = None, places: np.ndarray | None = None) -> dict[str, Any]:
         """Return the parts of a table, or one of them.
 
         Parameters
@@ -125,13 +126,13 @@ class Columns(Chosen):
         table : pyarrow.Table
         part : str, optional
             None (default): all.
-        order : ndarray of shape (n_rows,), optional
-            Of the rows of the parts; None (default): as they lie.
+        places : ndarray of shape (n_rows,), optional
+            Where each row goes; None (default): as they lie.
         """
-        if order is not None:
-            X = self._matrix_in_order(table, order) if self.is_matrix and part in (None, "X") else None
+        if places is not None:
+            X = self._matrix_at(table, places) if self.is_matrix and part in (None, "X") else None
             parts = self.convert(table, part) if X is None else self._others(table, part)
-            parts = {name: take_into_rows(parts.pop(name), order) for name in list(parts)}
+            parts = {name: _rows_at(parts.pop(name), places) for name in list(parts)}
             return parts if X is None else {"X": X, **parts}
         parts = self._others(table, part)
         if part in (None, "X"):
@@ -147,8 +148,8 @@ class Columns(Chosen):
             parts["sample_weight"] = _numbers(table.column(self.weight)).astype(np.float64, copy=False)
         return parts
 
-    def _matrix_in_order(self, table: Any, order: np.ndarray) -> np.ndarray | None:
-        """Return floats of one kind as rows, in one step that also brings them into an order; None if that cannot be done."""
+    def _matrix_at(self, table: Any, places: np.ndarray) -> np.ndarray | None:
+        """Return floats of one kind as rows, in one step that also brings each to its place; None if that cannot be done."""
         if _compiled.native is None or len(batches := table.select(self.features).to_batches()) != 1:
             return None
         columns = batches[0].columns
@@ -157,9 +158,7 @@ class Columns(Chosen):
         size = self.dtype.itemsize
         # where values lie that no null interrupts
         addresses = np.array([column.buffers()[1].address + column.offset * size for column in columns], np.uintp)
-        places = np.empty_like(order)
-        places[order] = np.arange(len(order))
-        X = empty_rows(len(order), len(columns), self.dtype)
+        X = empty_rows(len(places), len(columns), self.dtype)
         _compiled.native.lay_rows(addresses, places, size, X.reshape(-1).view(np.uint8))
         return X
 
@@ -182,6 +181,23 @@ class Columns(Chosen):
             if pa.types.is_dictionary(field.type):  # blocks would otherwise differ in their categories
                 table = table.set_column(j, field.name, table.column(j).cast(field.type.value_type))
         return table.to_pandas(ignore_metadata=True)
+
+
+def _rows_at(values: Any, places: np.ndarray) -> Any:
+    """Return rows, each at its place."""
+    if (
+        _compiled.native is not None
+        and type(values) is np.ndarray
+        and values.ndim == 1
+        and values.dtype.kind in "fiu"
+        and values.dtype.itemsize in (4, 8)
+        and values.flags.c_contiguous
+    ):
+        rows = np.empty_like(values)
+        address = np.array([values.__array_interface__["data"][0]], np.uintp)
+        _compiled.native.lay_rows(address, places, values.itemsize, rows.view(np.uint8))
+        return rows
+    return take_into_rows(values, inverse(places))
 
 
 def _index(schema: Any) -> list[str]:

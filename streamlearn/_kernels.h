@@ -15,8 +15,10 @@
 
 #if defined(__GNUC__)
 #define SL_PREFETCH(address) __builtin_prefetch(address)
+#define SL_PREFETCH_TO_WRITE(address) __builtin_prefetch(address, 1)
 #else
 #define SL_PREFETCH(address) ((void)(address))
+#define SL_PREFETCH_TO_WRITE(address) ((void)(address))
 #endif
 
 #define SL_SORTED_SIZE 64 /* as in _permute.py */
@@ -179,13 +181,29 @@ static void sl_begin(
 /* The first n elements of a permutation. */
 static void sl_permute(int64_t n, int64_t size, uint32_t key, int64_t *out)
 {
-    const int64_t start = 0, step = 1;
     const sl_permutation p = sl_named(size, key, 1);
-    sl_finder f;
-    sl_begin(&f, 1, &start, 1, &step, out, n);
-    for (int64_t i = 0; i < n; i++)
-        sl_find(&f, &p, i, 0, i);
-    sl_flush(&f);
+    sl_elements e;
+    if (p.is_small) {
+        uint64_t ranked[SL_SORTED_SIZE];
+        sl_sort_small(key, p.size, ranked);
+        for (int64_t i = 0; i < n; i++)
+            out[i] = (int64_t)(ranked[i] & 255);
+        return;
+    }
+    for (int64_t i = 0; i < SL_AT_ONCE; i++) {
+        e.size[i] = p.size;
+        e.a[i] = p.a;
+        e.k[i] = p.k;
+        e.key[i] = p.key;
+    }
+    for (int64_t at = 0; at < n; at += SL_AT_ONCE) {
+        e.n = n - at < SL_AT_ONCE ? n - at : SL_AT_ONCE;
+        for (int64_t i = 0; i < SL_AT_ONCE; i++)
+            e.place[i] = (uint32_t)(at + i) % p.size;
+        sl_walk(&e);
+        for (int64_t i = 0; i < e.n; i++)
+            out[at + i] = (int64_t)e.found[i];
+    }
 }
 
 /* -- cursors (see _cursors.py) ------------------------------------------------------------------------------------- */
@@ -370,17 +388,31 @@ static void sl_look_up(const int64_t *table, int64_t *index, int64_t n)
 SL_SUM_OF_SQUARES(sl_sum_of_squares_8, double)
 SL_SUM_OF_SQUARES(sl_sum_of_squares_4, float)
 
-/* Columns of values of `size` bytes (4 or 8) as rows, each at the place that `places` says. */
+/* Columns of values of `size` bytes (4 or 8) as rows, each at the place that `places` says. A line of the cache of each column
+ * at a time, since the columns may collide in it; what comes next is fetched meanwhile. */
 #define SL_LAY_ROWS(name, type) \
     static void name(const char **columns, int64_t n_columns, const int64_t *places, int64_t n, char *out) \
     { \
-        type *rows = (type *)out; \
-        for (int64_t i = 0; i < n; i += 8) { /* a line of the cache of each column: columns may collide in it */ \
-            const int64_t m = n - i < 8 ? n - i : 8; \
+        enum { AT_ONCE = SL_LINE / sizeof(type) }; \
+        const int64_t row = n_columns * (int64_t)sizeof(type), reach = row < SL_MOST_AHEAD ? row : SL_MOST_AHEAD; \
+        type *rows[AT_ONCE]; \
+        for (int64_t i = 0; i < n; i += AT_ONCE) { \
+            const int64_t m = n - i < AT_ONCE ? n - i : AT_ONCE; \
+            for (int64_t r = 0; r < m; r++) \
+                rows[r] = (type *)(out + places[i + r] * row); \
+            for (int64_t r = i + AT_ONCE; r < n && r < i + 2 * AT_ONCE; r++) \
+                for (int64_t at = 0; at < reach; at += SL_LINE) \
+                    SL_PREFETCH_TO_WRITE(out + places[r] * row + at); \
             for (int64_t j = 0; j < n_columns; j++) { \
                 const type *column = (const type *)columns[j] + i; \
-                for (int64_t r = 0; r < m; r++) \
-                    rows[places[i + r] * n_columns + j] = column[r]; \
+                if (n - i > 3 * AT_ONCE) \
+                    SL_PREFETCH(column + 2 * AT_ONCE); \
+                if (m == AT_ONCE) \
+                    for (int64_t r = 0; r < AT_ONCE; r++) \
+                        rows[r][j] = column[r]; \
+                else \
+                    for (int64_t r = 0; r < m; r++) \
+                        rows[r][j] = column[r]; \
             } \
         } \
     }

@@ -60,10 +60,10 @@ class ParquetSource(TableSource):
         file, row_group = self._places[block]
         return self._files.read(file, row_group or 0, self._group, names)
 
-    def read_in_order(self, block: int, order: np.ndarray) -> dict[str, Any]:
+    def read_in_order(self, block: int, places: np.ndarray) -> dict[str, Any]:
         columns = self._files.columns
         table = self.table(block, columns.names)
-        return columns.convert(table, order=order if len(table) == len(order) else None)
+        return columns.convert(table, places=places if len(table) == len(places) else None)
 
     def identity(self, block: int) -> Hashable:
         return None if self._group is None else (id(self._files), *self._places[block])

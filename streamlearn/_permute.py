@@ -41,6 +41,13 @@ def counted_from(starts: np.ndarray, lengths: np.ndarray, step: int = 1, order: 
     return in_order
 
 
+def inverse(places: np.ndarray) -> np.ndarray:
+    """Return the permutation that undoes another one."""
+    order = np.empty_like(places)
+    order[places] = np.arange(len(places))
+    return order
+
+
 def permutation(size: int, key: int) -> np.ndarray:
     """Return all elements of a permutation."""
     if _compiled.native is None:

@@ -71,8 +71,7 @@ class Blocks:
         self._begun = False
         self._n_planned = self._n_gathered = 0
         self._reading = Ahead(reader.blocks_alone, reader.least_read_ahead, reader.most_read_ahead)
-        if reader.caller_plans:
-            keep_freed(_AT_ONCE * planner.largest_block * reader.row_bytes)
+        keep_freed(_AT_ONCE * planner.largest_block * reader.row_bytes)
         self._n_ahead = min(reader.n_ahead, LAG - 1)
         self._plans: deque[Plan | Exception] = deque()  # that are not located, or why one could not be made
         self._located: deque[tuple[Any, np.ndarray] | Exception] = deque()  # blocks that are not read

@@ -91,7 +91,9 @@ class Trainer:
 
     def train(self, batch: Batch, counts: Any) -> None:
         """Train on a batch; ``counts`` tells where its rows come from: a position for each, or ``(position, rows)`` pairs."""
-        X = self.as_array(batch.X)
+        X = batch.X
+        if type(X) is not np.ndarray or X.dtype is not self.dtype:  # most often there is nothing to do
+            X = self.as_array(X)
         arguments: tuple = (X,) if batch.y is None else (X, batch.y)
         if batch.y is None and self._needs_y:
             raise ValueError(
@@ -370,12 +372,15 @@ class Batches:
     def _joined(self) -> Iterator[tuple[Batch, Any]]:
         iterator, ready = self.iterator, self.ready
         told = hasattr(iterator, "position")
-        keep_plain = self.joiner.keep_plain
+        joiner, keep_plain = self.joiner, self.joiner.keep_plain
         yield from self._given()
         for item in iterator:
             position = iterator.position if told else 0
             if keep_plain(item, position):
                 self.n_items += 1
+                if joiner.is_full:
+                    ready.extend(reversed(joiner.flush()))
+                    yield from self._given()
                 continue
             try:
                 batch = self._read(item, position)

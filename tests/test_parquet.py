@@ -424,9 +424,9 @@ def test_columns_come_in_an_order(way, case):
     if case == "slices":
         table = table.slice(3, 400)
     columns = Columns(table.schema, "t", None, "w", "the table")
-    order = rng.permutation(len(table))
-    found = columns.convert(table, order=order)
+    places = rng.permutation(len(table))
+    found = columns.convert(table, places=places)
     for name, values in columns.convert(table).items():
         assert type(found[name]) is type(values)
-        np.testing.assert_array_equal(found[name], take_rows(values, order))
-    np.testing.assert_array_equal(columns.convert(table, "y", order)["y"], columns.convert(table)["y"][order])
+        np.testing.assert_array_equal(take_rows(found[name], places), values)
+    np.testing.assert_array_equal(columns.convert(table, "y", places)["y"][places], columns.convert(table)["y"])

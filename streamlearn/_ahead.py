@@ -49,6 +49,7 @@ class Ahead:
         function: Callable[[], Any],
         meanwhile: Callable[[], Any] | None = None,
         goes_on: Callable[[], bool] | None = None,
+        at_once: bool = False,
     ) -> Any:
         """Return the next result of ``function``, None being its last, and begin the one after that.
 
@@ -59,18 +60,20 @@ class Ahead:
             Called while calls are made ahead: before each is begun, and while they are under way.
         goes_on : callable, optional
             Whether the thread may call the function once more before the last result was fetched, without asking.
+        at_once : bool, default=False
+            Whether nobody could do anything since the last result was returned: such a call does not count.
         """
         if not self._futures:
             began, used = time.perf_counter(), time.process_time()
             result = function()
             ended = time.perf_counter()
-            if self._n_calls:  # the first one finds cold caches
+            if self._n_calls and not at_once:  # the first one finds cold caches
                 # each counts as much, however long it took: a single one may have waited for another thread, or for a user
                 share = (ended - began) / max(ended - self._ended, 1e-9)
                 busy = (used - self._used) / max(began - self._ended, 1e-9)
                 self._share += (share - self._share) / min(self._n_calls, _CALLS)
                 self._busy += (busy - self._busy) / min(self._n_calls, _CALLS)
-            self._n_calls += 1
+            self._n_calls += not at_once
             self._ended, self._used = ended, time.process_time()
         else:
             refuse_forked(self._pid)
@@ -83,7 +86,7 @@ class Ahead:
             finally:
                 if future.done():  # after an interrupt it runs on, and close waits for it
                     self._futures.popleft()
-        self._countdown -= 1
+        self._countdown -= not at_once
         if result is not None and not self._futures and self._countdown < 0 and self._pays():
             if meanwhile is not None:
                 meanwhile()

@@ -22,8 +22,8 @@ from ._random import mix32
 from ._rows import is_frame, n_rows, row_bytes, take_into_rows
 from ._windows import Layout, Window
 
-# A mux plans as many samples at once as have 8 MB: here at most 16384, since the windows that they lie in are held meanwhile.
-_LEAST_ROW_BYTES = 512
+# A mux plans as many samples at once as have 12 MB: here at most 16384, since the windows that they lie in are held meanwhile.
+_LEAST_ROW_BYTES = 768
 _BLOCKS_AHEAD = 4
 _SOON = 8192  # samples
 _READ_TOO_OFTEN = 4

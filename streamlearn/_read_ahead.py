@@ -15,9 +15,9 @@ from ._passes import close
 from ._plan import Plan, Planner
 from ._rows import sum_of_squares
 
-_BLOCK = 32768
+_BLOCK = 65536
 _FEW = 8192
-_BLOCK_BYTES = 2**23
+_BLOCK_BYTES = 3 * 2**22
 _PLANNED = 2  # the one that a thread is about to take may still be there
 _AT_ONCE = 4  # blocks: at hand, waiting, under way, and one for the many small things
 
@@ -100,7 +100,7 @@ class Blocks:
             return self._reader.slice(self._chunk, start, stop), who
         self.squares = {}
         batches, whos = [], []
-        missing = n
+        missing, has_read = n, False
         while True:
             start = self.at
             stop = self.at = min(start + missing, len(self._who))
@@ -108,10 +108,12 @@ class Blocks:
                 batches.append(self._reader.slice(self._chunk, start, stop))
                 whos.append(self._who[start:stop])
                 missing -= stop - start
-            if not missing or not self._next():
+            if not missing or not self._next(at_once=has_read):
                 break
+            has_read = True
         if len(batches) > 1:
             return self._reader.join(batches), np.concatenate(whos)
+        self.squares = self._squares
         return (batches[0], whos[0]) if batches else None
 
     def next_sample(self) -> tuple[Any, int] | None:
@@ -122,10 +124,16 @@ class Blocks:
         self.at = at + 1
         return self._reader.sample(self._chunk, at), int(self._who[at])
 
-    def _next(self) -> bool:
-        """Read the next block, now that the last one is used up; False if there is none."""
+    def _next(self, at_once: bool = False) -> bool:
+        """Read the next block, now that the last one is used up; False if there is none.
+
+        Parameters
+        ----------
+        at_once : bool, default=False
+            Whether the last one was read for the same batch.
+        """
         ahead = (self._plan_ahead, self._has_plan) if self._reader.caller_plans else (None, None)
-        while (block := self._reading.next(self._read, *ahead)) is not None:
+        while (block := self._reading.next(self._read, *ahead, at_once)) is not None:
             if self._begun:
                 self._planned_from.popleft()
                 self._moves.popleft()

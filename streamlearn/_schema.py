@@ -79,6 +79,7 @@ class Schema:
         self.check_labels: Callable[[Any, Any], None] = check_labels or (lambda y, counts: None)
         self._name = type(estimator).__name__
         self._takes_weights = takes_weights
+        self._shuffles = getattr(estimator, "shuffle", False) is True
         self._takes_nan = tags.input_tags.allow_nan
         self._needs_y = tags.target_tags.required
         self._reads_y = self._needs_y or is_classifier(estimator) or is_regressor(estimator)
@@ -93,6 +94,15 @@ class Schema:
         self.all_finite = self.finite = False
         self.X_limit: float = math.inf
         self.y_limit: float | None = math.inf
+
+    @property
+    def reads_again(self) -> bool:
+        """Whether the estimator reads the rows of a batch in an order of its own.
+
+        Then it is worth to have them read from the first to the last just before, since memory serves that much faster: the
+        caches of the processor hold them afterwards.
+        """
+        return self._shuffles
 
     def check(self, batch: Batch, where: Callable[[], str], squares: Mapping[str, float] = _UNKNOWN) -> None:
         """Check a batch of at least one row.

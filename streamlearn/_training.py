@@ -331,7 +331,7 @@ class Batches:
         self._columns: Any = None if schema is None else schema.feature_names
         self._schema = schema
         self._reused = not isinstance(iterator, _LIST_ITERATOR)
-        if schema is not None and getattr(iterator, "takes", False):
+        if schema is not None and not schema.reads_again and getattr(iterator, "takes", False):
             iterator.add_squares()
         self._n_empty = 0
         self._last_empty = -2

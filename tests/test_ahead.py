@@ -88,6 +88,27 @@ def test_work_stays_with_the_caller_where_the_learner_uses_all_cores(clock, monk
     assert any(ahead) == goes_ahead
 
 
+def test_calls_at_once_do_not_count(clock):
+    ahead, threads = Ahead(3, least=0.2), []
+
+    def function():
+        threads.append(threading.current_thread() is threading.main_thread())
+        if threads[-1]:
+            clock.now += 1.0
+        return 1
+
+    for _ in range(20):  # three calls in a row, and then a long time for something else
+        for i in range(3):
+            ahead.next(function, at_once=i > 0)
+        clock.now += 9.0
+    assert all(threads)
+    for _ in range(20):
+        ahead.next(function)
+        clock.now += 1.0
+    ahead.close()
+    assert not all(threads)
+
+
 def test_work_is_done_ahead_from_the_first_call_on_if_asked_for(clock):
     results, ahead = threads_of_calls(clock, seconds_inside=0.0, seconds_between=9.0, after=0)
     assert results == list(range(12))

@@ -11,7 +11,7 @@ from streamlearn._ahead import Ahead
 from streamlearn._arrays import ArrayReader
 from streamlearn._plan import Planner
 
-N_ROWS = 150_000  # some ten blocks of which the first ones are small
+N_ROWS = 400_000  # a dozen blocks of which the first ones are small
 
 
 @pytest.fixture
@@ -88,7 +88,8 @@ def test_a_thread_reads_what_the_caller_has_planned(pools, monkeypatch):
 
         monkeypatch.setattr(kind, name, noting)
     iterator = StochasticMux(pools["views"], 3, 16, random_state=0)._start(None, (0,))
-    assert iterator.take(100_000) is not None
+    for _ in range(60):
+        assert iterator.take(5000) is not None
     iterator.close()
     assert threads == {"plan": {True}, "locate": {True, False}}  # the first blocks are read by the caller
 

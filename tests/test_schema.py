@@ -29,6 +29,7 @@ from streamlearn._batch import as_batch
 from streamlearn._blocks import BlockSource, BlockStream
 from streamlearn._rows import sum_of_squares
 from streamlearn._schema import Schema
+from streamlearn._training import Batches
 from tests.lies import BAD, LIES, N, item, lying, with_value
 
 RNG = np.random.default_rng(0)
@@ -592,6 +593,28 @@ def test_a_batch_without_nan_is_known_to_be_finite_where_nan_is_taken():
     assert schema.finite
     schema.check(as_batch(np.full((3, 2), np.nan)), lambda: "stream 'a'", {})
     assert not schema.finite
+
+
+@pytest.mark.parametrize(
+    ("estimator", "again"),
+    [
+        (SGDClassifier(), True),
+        (SGDClassifier(shuffle=False), False),
+        (MLPClassifier(), True),
+        (StandardScaler(), False),
+    ],
+)
+def test_rows_are_read_once_more_by_what_shuffles_them(estimator, again):
+    """Such batches are looked through just before, others where blocks are read."""
+    pool = from_arrays(np.ones((3000, 2)), np.arange(3000) % 2, n_streams=3)
+    iterator = StochasticMux(pool, 2, 16, random_state=0)._start(None, (0,))
+    schema = Schema(estimator)
+    batches = iter(Batches(iterator, 256, schema=schema))
+    for _ in range(3):
+        next(batches)
+    assert schema.reads_again == again
+    assert schema.finite  # by whichever way
+    assert iterator.squares == ({} if again else {"X": 512 * 2})  # of the block that the batch is a part of
 
 
 @pytest.mark.parametrize("value", [1e200, -1e200, 1.0])

@@ -132,8 +132,8 @@ class Blocks:
         at_once : bool, default=False
             Whether the last one was read for the same batch.
         """
-        ahead = (self._plan_ahead, self._has_plan) if self._reader.caller_plans else (None, None)
-        while (block := self._reading.next(self._read, *ahead, at_once)) is not None:
+        meanwhile, goes_on = (self._plan_ahead, self._has_plan) if self._reader.caller_plans else (None, None)
+        while (block := self._reading.next(self._read, meanwhile, goes_on, at_once)) is not None:
             if self._begun:
                 self._planned_from.popleft()
                 self._moves.popleft()

@@ -16,6 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import streamlearn
+from streamlearn import _compiled
 
 SIGMAS = [0.5, 1.0, 2.0, 4.0]
 
@@ -117,6 +118,8 @@ def digits() -> None:
 
 
 def main() -> int:
+    way = "compiled loops" if _compiled.native is not None else "NumPy alone, since there was no C compiler"
+    print(f"streamlearn {streamlearn.__version__}, {way}")
     progress = Progress()
     X, Y = load_iris(return_X_y=True)
     X_train, X_test, Y_train, Y_test = train_test_split(X, Y, random_state=0, stratify=Y)

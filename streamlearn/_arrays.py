@@ -302,6 +302,8 @@ class ArrayReader(CursorReader):
         self._row_steps = np.array([span.step for span, _ in self._spans.values()] or [1], np.int64)
         self._lookup = self._orders[0] if len(tables) == 1 else None
         self._columns = self._plain_columns()
+        if _compiled.native is None:  # then a thread asks for the interpreter at every step
+            self.least_read_ahead = 0.25
         self._sliceable = all(isinstance(values, np.ndarray) for table in tables for values in table.columns.values())
         self.row_bytes = max((sum(map(row_bytes, table.columns.values())) for table in tables), default=1)
 

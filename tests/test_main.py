@@ -9,18 +9,21 @@ import pytest
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
+from streamlearn import _compiled
 from streamlearn.__main__ import SIGMAS, noisy_samples
 
 
 @pytest.fixture(scope="module")
 def parts():
-    """The output, in its four parts."""
+    """The output, in its four parts, before which it says how samples are mixed."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-m", "streamlearn"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    return re.split(r"\n\[\d/4 \|.*\] ", done.stdout)[1:]
+    first, *four = re.split(r"\n\[\d/4 \|.*\] ", done.stdout)
+    assert ("compiled loops" in first) == (_compiled.native is not None)
+    return four
 
 
 def numbers_after(text, part):

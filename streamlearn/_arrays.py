@@ -319,7 +319,7 @@ class ArrayReader(CursorReader):
     def locate(self, plan: Plan) -> tuple[Any, np.ndarray]:
         if _compiled.native is None:
             return super().locate(plan)
-        order, streams, lengths = plan[:3]
+        order, streams, lengths = (np.ascontiguousarray(part, np.int64) for part in plan[:3])
         n = len(order)
         rows, who = np.empty((len(self._row_steps), n), np.int64), np.empty(n, np.int32)
         moved = np.empty((3, len(streams)), np.int64)

@@ -206,7 +206,7 @@ class Joiner:
         """
         if type(item) is not dict or len(item) != 2:
             return False
-        if not self._n:
+        if self._plain is None and not self._n:
             self._renew()
         if self._plain is None:
             return False
@@ -316,7 +316,11 @@ class Joiner:
         self._counts.append((position, part.n))
         X, y, _ = (None if column is None else column.buffer for column in self._columns)
         self._plain = None
-        if X is not None and y is not None and X.ndim == 2 and y.ndim == 1 and self._columns[2] is None:
+        if X is None or y is None or self._columns[2] is not None:
+            return
+        if (
+            X.ndim == 2 and y.ndim == 1 and not (X.dtype.hasobject or y.dtype.hasobject)
+        ):  # objects are looked at one by one
             self._plain = X, y, limit_of(X.dtype, self.X_limit), limit_of(y.dtype, self.y_limit)
 
 

@@ -22,8 +22,9 @@ from ._random import mix32
 from ._rows import is_frame, n_rows, row_bytes, take_into_rows
 from ._windows import Layout, Window
 
-# A mux plans as many samples at once as have 12 MB: here at most 16384, since the windows that they lie in are held meanwhile.
-_LEAST_ROW_BYTES = 768
+# A mux plans as many samples at once as have 12 MB: here at most 16384, since the windows that they lie in are held meanwhile;
+# half as many more where threads read ahead, which hold more anyway.
+_LEAST_ROW_BYTES, _LEAST_AHEAD = 768, 512
 _BLOCKS_AHEAD = 4
 _SOON = 8192  # samples
 _READ_TOO_OFTEN = 4
@@ -76,7 +77,8 @@ class BlockReader(CursorReader):
         self._lost: set[int] = set()  # streams that have failed
         self.blocks_needed = self.blocks_read = 0
         self._warned = False
-        self.row_bytes = max([_LEAST_ROW_BYTES, *{stream._source.row_bytes for stream in streams}])
+        least = _LEAST_AHEAD if n_threads else _LEAST_ROW_BYTES
+        self.row_bytes = max([least, *{stream._source.row_bytes for stream in streams}])
 
     def close(self) -> None:
         """Forget what was read or is still to be read ahead."""
@@ -203,7 +205,7 @@ class BlockReader(CursorReader):
     def _read(self, window: Window) -> dict[str, Any]:
         """Return the rows of a window in the order in which they are given: passes then go through memory step by step."""
         n = window.size
-        places = np.arange(n) if window.key is None else permutation(n, window.key)
+        places = np.arange(n, dtype=np.int64) if window.key is None else permutation(n, window.key)
         alone = places if len(window.blocks) == 1 else None
         parts: dict[str, list[Any]] = {name: [] for name in self._parts}
         for block in window.blocks:

@@ -192,6 +192,7 @@ def _rows_at(values: Any, places: np.ndarray) -> Any:
         and values.dtype.kind in "fiu"
         and values.dtype.itemsize in (4, 8)
         and values.flags.c_contiguous
+        and values.flags.aligned
     ):
         rows = np.empty_like(values)
         address = np.array([values.__array_interface__["data"][0]], np.uintp)

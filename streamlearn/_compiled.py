@@ -9,11 +9,14 @@ from types import ModuleType
 
 import numpy as np
 
+_VERSION = 1
+
 native: ModuleType | None
 try:
     from . import _native as native
 
-    if np.dtype(np.intp).itemsize != 8:  # they take indices of 64 bits
+    # they take indices of 64 bits; what was compiled of an earlier source tree may take other arguments
+    if np.dtype(np.intp).itemsize != 8 or getattr(native, "VERSION", 0) != _VERSION:
         native = None
 except ImportError:  # installed without a compiler, or a source tree that is not installed
     native = None

@@ -271,12 +271,15 @@ static int64_t sl_locate(
     }
     due = order;
     for (int64_t run = 0; run < n_runs; run++) {
-        const int64_t stream = streams[run], size = s->sizes[stream];
+        const int64_t stream = streams[run];
         int64_t left = lengths[run];
+        if (!left)
+            continue;
         if (s->n_runs[stream]) {
             due += left;
             continue;
         }
+        const int64_t size = s->sizes[stream];
         while (left) {
             const int64_t at = s->counts[stream], place = at % size, rest = size - place;
             const int64_t m = left < rest ? left : rest;

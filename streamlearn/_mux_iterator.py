@@ -40,7 +40,7 @@ class MuxIterator:
         Streams that failed, also those of muxes within.
     """
 
-    _VERSION = 2
+    _VERSION = 3
 
     def __init__(
         self,

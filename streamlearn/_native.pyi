@@ -1,5 +1,7 @@
 from numpy import ndarray
 
+VERSION: int
+
 def locate(
     streams: ndarray,
     lengths: ndarray,

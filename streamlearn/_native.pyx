@@ -10,6 +10,8 @@ ctypedef fused floating:
     const_double
     const_float
 
+VERSION = 1  # of what functions take and give: _compiled.py leaves those of another one alone
+
 cdef extern from "_kernels.h" nogil:
     ctypedef struct sl_streams:
         const int64_t *sizes
@@ -50,9 +52,12 @@ def locate(
     """
     cdef sl_streams s
     cdef int64_t n_moved = 0, n = 0, i
+    # what follows trusts them, and would read and write elsewhere
     for i in range(lengths.shape[0]):
         n += lengths[i]
-    if n != order.shape[0]:  # what follows would write elsewhere
+        if lengths[i] and (lengths[i] < 0 or not 0 <= streams[i] < sizes.shape[0] or sizes[streams[i]] <= 0):
+            raise ValueError(f"run {i} has {lengths[i]} samples of stream {streams[i]}")
+    if n != order.shape[0]:
         raise ValueError(f"runs of {n} samples have {order.shape[0]} places in time")
     if not n:
         return 0

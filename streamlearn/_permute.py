@@ -28,7 +28,8 @@ def counted_from(starts: np.ndarray, lengths: np.ndarray, step: int = 1, order: 
     """
     if order is not None and _compiled.native is not None:
         counted = np.empty(len(order), np.int64)
-        _compiled.native.count(np.ascontiguousarray(starts), np.ascontiguousarray(lengths), step, order, counted)
+        starts, lengths, order = (np.ascontiguousarray(part, np.int64) for part in (starts, lengths, order))
+        _compiled.native.count(starts, lengths, step, order, counted)
         return counted
     ends = np.cumsum(lengths)
     n = int(ends[-1]) if len(ends) else 0
@@ -43,7 +44,7 @@ def counted_from(starts: np.ndarray, lengths: np.ndarray, step: int = 1, order: 
 
 def inverse(places: np.ndarray) -> np.ndarray:
     """Return the permutation that undoes another one."""
-    order = np.empty_like(places)
+    order = np.empty(len(places), np.int64)
     order[places] = np.arange(len(places))
     return order
 
@@ -51,8 +52,8 @@ def inverse(places: np.ndarray) -> np.ndarray:
 def permutation(size: int, key: int) -> np.ndarray:
     """Return all elements of a permutation."""
     if _compiled.native is None:
-        n = np.array([size])
-        return permute(np.arange(size), n, np.array([key], np.uint32), n)
+        n = np.array([size], np.int64)
+        return permute(np.arange(size, dtype=np.int64), n, np.array([key], np.uint32), n)
     elements = np.empty(size, np.int64)
     _compiled.native.permute(size, key, elements)
     return elements

@@ -108,12 +108,9 @@ def sum_of_squares(values: np.ndarray) -> float:
     if values.size <= _VALUES_AT_ONCE:
         return np.vdot(values, values)
     flat = values.ravel()
-    if (
-        _compiled.native is not None
-        and flat.dtype.kind == "f"
-        and flat.dtype.itemsize in (4, 8)
-        and flat.dtype.isnative
-    ):
+    dtype = flat.dtype
+    is_usual = dtype.kind == "f" and dtype.itemsize in (4, 8) and dtype.isnative and flat.flags.aligned
+    if _compiled.native is not None and is_usual:
         return _compiled.native.sum_of_squares(flat)
     parts = (flat[start : start + _VALUES_AT_ONCE] for start in range(0, len(flat), _VALUES_AT_ONCE))
     return sum(float(np.vdot(part, part)) for part in parts)

@@ -131,7 +131,7 @@ class Schema:
                 and (limit is None or squares.get("X", math.inf) < limit or sum_of_squares(X) < limit)
                 and (y_limit is None or squares.get("y", math.inf) < y_limit or sum_of_squares(y) < y_limit)
             ):
-                self.finite = True
+                self.finite = y_limit is not None or y is None or y.dtype.kind != "f"  # else nobody looks at y
                 return
         if self._parts is None:
             self._learn(batch)

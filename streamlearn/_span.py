@@ -98,5 +98,5 @@ class Span:
             taken = rows.take(index) if rows.flags.c_contiguous else rows[index]
         else:
             taken = empty_bytes(len(index) * rows.itemsize)
-            _compiled.native.take(*self.address, index, rows.itemsize, taken)
+            _compiled.native.take(*self.address, np.ascontiguousarray(index, np.int64), rows.itemsize, taken)
         return taken.view(self._dtype).reshape(len(index), *self._shape)

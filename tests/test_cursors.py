@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from streamlearn import _compiled, from_arrays
 from streamlearn._arrays import ArrayStream, Table
 from streamlearn._blocks import BlockSource, BlockStream
 from streamlearn._cursors import CursorReader, Runs, pass_key
@@ -125,6 +126,27 @@ def test_rows_of_arrays_are_those_at_which_cursors_stand(way, reading, more, kin
         assert np.asarray(batch["X"]).tolist() == [[row, -row] for _, row in expected]
         assert batch["y"].tolist() == [row for _, row in expected]
         assert np.asarray(batch["y"]).dtype == np.int16
+
+
+def test_plans_of_short_integers_are_read(way):
+    """As NumPy 1 makes them on Windows."""
+    pool = [*from_arrays(np.arange(10.0)[:, None], n_streams=2, shuffle=False)]
+    reader = ArrayStream._joint_reader(pool, 0)
+    where, who = reader.locate(Plan(*(np.array(part, np.int32) for part in ([1, 0, 2], [1, 0], [2, 1]))))
+    assert reader.gather(where)["X"][:, 0].tolist() == [6, 5, 0]
+    assert who.tolist() == [1, 1, 0]
+
+
+@pytest.mark.skipif(_compiled.native is None, reason="NumPy looks where it reads by itself")
+@pytest.mark.parametrize(
+    ("order", "streams", "lengths"),
+    [([0], [0], [1]), ([0], [2], [1]), ([0], [-1], [1]), ([0], [1], [2]), ([0, 1], [1], [1])],
+)
+def test_what_is_compiled_refuses_plans_that_lead_elsewhere(order, streams, lengths):
+    table = Table({"X": np.arange(10.0)[:, None]})
+    reader = ArrayStream._joint_reader([ArrayStream(table, 0, 0), ArrayStream(table, 0, 10)], 0)
+    with pytest.raises(ValueError, match="run"):
+        reader.locate(Plan(*map(np.array, (order, streams, lengths))))
 
 
 class Numbered(BlockSource):

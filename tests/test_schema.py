@@ -617,6 +617,28 @@ def test_rows_are_read_once_more_by_what_shuffles_them(estimator, again):
     assert iterator.squares == ({} if again else {"X": 512 * 2})  # of the block that the batch is a part of
 
 
+def test_targets_that_nobody_looks_at_are_not_known_to_be_finite():
+    schema = Schema(StandardScaler())  # it takes y, and does not say that it reads it
+    for y, is_finite in [([0.0], False), ([1.0], False), ([np.nan], False)]:
+        schema.check(as_batch((np.ones((1, 2)), np.array(y))), lambda: "stream 'a'")
+        assert schema.finite == is_finite
+    schema = Schema(StandardScaler())
+    for is_finite in (False, True):
+        schema.check(as_batch((np.ones((1, 2)), np.array([1]))), lambda: "stream 'a'")
+        assert schema.finite == is_finite
+
+
+@pytest.mark.parametrize("size", [4, 6, 7])
+def test_objects_are_looked_at_wherever_they_stand_in_a_batch(size):
+    for at in range(8):
+        labels = [["a", "b"] for _ in range(8)]
+        labels[at][1] = None
+        items = [(np.ones((2, 2)), np.array(pair, object)) for pair in labels]
+        items = [{"X": X, "y": y} for X, y in items]
+        with pytest.raises(ValueError, match=r"y has None"):
+            list(Batches(iter(items), size, 1, ("a",), Schema(SGDClassifier())))
+
+
 @pytest.mark.parametrize("value", [1e200, -1e200, 1.0])
 def test_large_values_are_finite(value):
     schema = Schema(GaussianNB())

@@ -115,7 +115,7 @@ def from_parquet(
         mux or estimator that reads it.
     prefetch : int, default=0
         Number of threads that read row groups before they are due: the next one of each active stream, and those of the next
-        65 536 samples, which are held besides. The samples are the same for any number.
+        98 304 samples, which are held besides. The samples are the same for any number.
     cache_bytes : int, default=2**28
         Decoded row groups that have more to give are kept up to this size, beside those at hand.
     storage_options : dict, optional

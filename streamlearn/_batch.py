@@ -318,9 +318,8 @@ class Joiner:
         self._plain = None
         if X is None or y is None or self._columns[2] is not None:
             return
-        if (
-            X.ndim == 2 and y.ndim == 1 and not (X.dtype.hasobject or y.dtype.hasobject)
-        ):  # objects are looked at one by one
+        # objects are looked at one by one
+        if X.ndim == 2 and y.ndim == 1 and not X.dtype.hasobject and not y.dtype.hasobject:
             self._plain = X, y, limit_of(X.dtype, self.X_limit), limit_of(y.dtype, self.y_limit)
 
 

@@ -85,6 +85,8 @@ def rows_of(mux):
             parts, who = taken
             dense = parts["X"].toarray() if sparse.issparse(parts["X"]) else parts["X"]
             found.append((dense.copy(), parts["y"].copy(), who.copy()))
+    else:  # muxes that are started one by one
+        found = [(item["X"], np.asarray(item["y"])) for item in itertools.islice(iterator, 300)]
     iterator.close()
     return found
 
@@ -100,7 +102,7 @@ def test_rows_come_in_the_same_order_with_and_without_a_compiler(kind, mux, tmp_
     compiled = rows_of(MUXES[mux](pool))
     monkeypatch.setattr(_compiled, "native", None)
     plain = rows_of(MUXES[mux](pool))
-    assert len(compiled) == len(plain) > 0 or kind == "nested"
+    assert len(compiled) == len(plain) > 0
     for one, other in zip(compiled, plain, strict=True):
         for a, b in zip(one, other, strict=True):
             assert a.dtype == b.dtype

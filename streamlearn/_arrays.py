@@ -5,39 +5,22 @@ The unit is one sample. Streams are views of a table of aligned arrays: a range 
 
 from __future__ import annotations
 
-import copy
-import itertools
-import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from . import _compiled
-from ._cursors import CursorReader, Runs, by_table, pass_key
+from ._array_reader import ArrayReader, Table
 from ._failures import RAISE, Failures, GuardOfOne
 from ._passes import close
-from ._permute import counted_from, permute
-from ._random import fresh_seed, mix, mix32
-from ._reader import Plan, in_turn
-from ._rows import concat_rows, n_rows, row_bytes, slice_rows, take_rows
-from ._span import Span
+from ._random import fresh_seed, mix
+from ._reader import in_turn
+from ._rows import n_rows, slice_rows, take_rows
 from ._state import check_state
 from ._streamer import Streamer
 
 _SAMPLES_AHEAD = 256
 _ROWS_SEARCHED = 4096
-
-
-class Table:
-    """Aligned arrays, of one length: ``X`` and perhaps ``y`` and ``sample_weight``."""
-
-    def __init__(self, columns: dict[str, Any]) -> None:
-        self.columns = columns
-        self.n_rows = n_rows(columns["X"])
-
-    def gather(self, rows: np.ndarray) -> dict[str, Any]:
-        return {name: take_rows(values, rows) for name, values in self.columns.items()}
 
 
 class SampleStream(Streamer):
@@ -242,201 +225,3 @@ def check_parts(columns: Sequence[Any]) -> None:
             "the streams of a pool must have the same parts: some have "
             f"{sorted(set.union(*map(set, columns)) - shared)} and others have not."
         )
-
-
-class Sought(NamedTuple):
-    """Samples whose rows are not known yet: those of runs, each in a pass, and their places in time."""
-
-    runs: Runs
-    passes: np.ndarray
-    order: np.ndarray
-
-
-class Found(NamedTuple):
-    """Samples in time: their rows, of each span or in the one or several tables, and their streams."""
-
-    rows: np.ndarray
-    who: np.ndarray
-
-
-class Column(NamedTuple):
-    """Values that can be taken by their addresses."""
-
-    name: str
-    rows: int  # which of the rows that were found are its own
-    base: int
-    unit: int
-    dtype: np.dtype
-    shape: tuple[int, ...]
-
-
-class ArrayReader(CursorReader):
-    """Reads blocks of samples from many array streams."""
-
-    can_restart = True
-
-    def __init__(self, streams: Sequence[Any], tables: list[Table], seed: int) -> None:
-        n = len(streams)
-        self._tables = tables
-        self._table_of = np.zeros(n, np.int16 if len(tables) < 2**15 else np.int32)
-        if len(tables) > 1:
-            number = {id(table): i for i, table in enumerate(tables)}
-            self._table_of[:] = [number[id(stream._table)] for stream in streams]
-        ranges = np.array([stream._range for stream in streams], np.int64).reshape(n, 2)
-        shuffled = np.fromiter((stream._shuffle for stream in streams), bool, n)
-        super().__init__(ranges[:, 1] - ranges[:, 0], shuffled, seed)
-        self._starts = ranges[:, 0]
-        self._orders: list[np.ndarray | None] = [None] * len(tables)
-        for i, stream in zip(self._table_of.tolist(), streams, strict=True):
-            self._orders[i] = stream._order
-        columns = [table.columns for table in tables]
-        self._spans: dict[str, tuple[Span, np.ndarray]] = {}
-        if len(tables) > 1 and not any(order is not None for order in self._orders):
-            values = {name: [part[name] for part in columns] for name in columns[0]}
-            if all(map(Span.fits, values.values())):
-                for name, arrays in values.items():
-                    span = Span(arrays)
-                    self._spans[name] = span, span.bases[self._table_of] + span.step * self._starts
-        starts = [starts for _, starts in self._spans.values()] or [self._starts]
-        self._row_starts = np.array(starts)
-        self._row_steps = np.array([span.step for span, _ in self._spans.values()] or [1], np.int64)
-        self._lookup = self._orders[0] if len(tables) == 1 else None
-        self._columns = self._plain_columns()
-        if _compiled.native is None:  # then a thread asks for the interpreter at every step
-            self.least_read_ahead = 0.25
-        self._sliceable = all(isinstance(values, np.ndarray) for table in tables for values in table.columns.values())
-        self.row_bytes = max((sum(map(row_bytes, table.columns.values())) for table in tables), default=1)
-
-    def restarted(self, seed: int) -> ArrayReader:
-        new = copy.copy(self)
-        new._rewind(seed)
-        return new
-
-    def _rewind(self, seed: int) -> None:
-        super()._rewind(seed)
-        self._scratch = np.zeros((2, len(self._sizes)), np.int64)  # not shared with a reader that runs at the same time
-
-    def locate(self, plan: Plan) -> tuple[Any, np.ndarray]:
-        if _compiled.native is None:
-            return super().locate(plan)
-        order, streams, lengths = (np.ascontiguousarray(part, np.int64) for part in plan[:3])
-        n = len(order)
-        rows, who = np.empty((len(self._row_steps), n), np.int64), np.empty(n, np.int32)
-        moved = np.empty((3, len(streams)), np.int64)
-        batch = {column.name: np.empty((n, *column.shape), column.dtype) for column in self._columns}
-        columns = np.empty((len(batch), 5), np.int64)
-        for i, (column, out) in enumerate(zip(self._columns, batch.values(), strict=True)):
-            row = out.itemsize * math.prod(column.shape)
-            columns[i] = column.rows, column.base, column.unit, row, out.__array_interface__["data"][0]
-        n_moved = _compiled.native.locate(
-            streams, lengths, order, self._sizes, self._shuffled.view(np.uint8), self._keys, self._places, self._passes,
-            self._scratch, self._row_starts, self._row_steps, self._lookup, rows, who, moved, columns,
-        )  # fmt: skip
-        present, places, passes = moved[:, :n_moved]
-        self.moved = (present, self._places[present], self._passes[present])
-        self._places[present], self._passes[present] = places, passes
-        return batch or Found(rows, who), who
-
-    def _plain_columns(self) -> list[Column]:
-        """Return how all values are taken by their addresses, nothing where some cannot be."""
-        if self._spans:
-            return [
-                Column(name, i, *span.address, *span.kind) for i, (name, (span, _)) in enumerate(self._spans.items())
-            ]
-        columns = self._tables[0].columns if len(self._tables) == 1 else {}
-        if not all(Span.fits([values]) for values in columns.values()):
-            return []
-        spans = {name: Span([values]) for name, values in columns.items()}
-        return [Column(name, 0, *span.address, *span.kind) for name, span in spans.items()]
-
-    def _find(self, runs: Runs, order: np.ndarray) -> Sought:
-        number: Any = 0
-        if (runs.ends > self._sizes[runs.present]).any():
-            runs, number = runs.cut(self._sizes)
-        return Sought(runs, self._passes[runs.streams] + number, order)
-
-    def _rows_of(self, where: Found | Sought) -> Any:
-        """Return the rows in time, those of each span, or the samples' places in time and ``(table, rows, start, stop)``."""
-        if isinstance(where, Found):
-            return self._lying(where.rows, where.who, None)
-        runs, passes, order = where
-        elements = self._shuffle(runs, passes)
-        who = np.repeat(runs.streams, runs.lengths)
-        starts = zip(self._row_starts, self._row_steps, strict=True)
-        return self._lying([elements * step + start[who] for start, step in starts], who, order)
-
-    def _lying(self, rows: Any, who: np.ndarray, order: np.ndarray | None) -> Any:
-        """Return rows as :meth:`gather` takes them.
-
-        Parameters
-        ----------
-        rows : sequence of ndarray
-            Of each span, or in the tables.
-        who : ndarray
-            Their streams.
-        order : ndarray or None
-            The place in time of each; None: they are in time, and looked up in the order of the table already.
-        """
-        if len(self._tables) > 1 and not self._spans:
-            order = np.arange(len(who)) if order is None else order
-            return self._by_table(rows[0], self._table_of[who], order)
-        if order is not None:
-            in_time = np.empty((len(rows), len(order)), np.int64)
-            in_time[:, order] = rows
-            rows = in_time
-        if self._spans:
-            return dict(zip(self._spans, rows, strict=True))
-        return rows[0] if self._lookup is None or order is None else self._lookup.take(rows[0])
-
-    def _by_table(self, rows: np.ndarray, tables: np.ndarray, order: np.ndarray) -> Any:
-        rows, back, cuts = by_table(tables, len(self._tables), rows, order)
-        parts = []
-        for i, (start, stop) in enumerate(itertools.pairwise(cuts)):
-            if stop > start:
-                lying, part = self._orders[i], rows[start:stop]
-                parts.append((self._tables[i].columns, part if lying is None else lying[part], start, stop))
-        return back, parts
-
-    def _shuffle(self, runs: Runs, passes: np.ndarray) -> np.ndarray:
-        """Return the rows, within each stream, that stand at the places of runs, each in the pass of this number."""
-        place, streams = counted_from(runs.places, runs.lengths), runs.streams
-        shuffled = self._shuffled[streams]
-        if not shuffled.any():
-            return place
-        key = mix32(self._keys[streams] ^ pass_key(passes))
-        moved = permute(place, self._sizes[streams], key, runs.lengths)
-        return moved if shuffled.all() else np.where(np.repeat(shuffled, runs.lengths), moved, place)
-
-    def gather(self, where: Any) -> dict[str, Any]:
-        if isinstance(where, dict):  # found and taken in one step
-            return where
-        where = self._rows_of(where)
-        if isinstance(where, np.ndarray):
-            return self._tables[0].gather(where)
-        if self._spans:
-            return {name: span.take(where[name]) for name, (span, _) in self._spans.items()}
-        back, parts = where
-        return {name: _gather_column(name, parts, back) for name in self._tables[0].columns}
-
-    def slice(self, batch: dict[str, Any], start: int, stop: int) -> dict[str, Any]:
-        if self._sliceable:
-            return {name: values[start:stop] for name, values in batch.items()}
-        return super().slice(batch, start, stop)
-
-
-def _gather_column(name: str, parts: list[tuple[Any, np.ndarray, int, int]], back: np.ndarray) -> Any:
-    """Gather one column from ``(columns, rows, start, stop)`` of each table, and bring the rows into their order in time.
-
-    Row ``i`` in time is the one at ``back[i]`` of them all, of which those of a table are from ``start`` to ``stop``. They do not
-    follow each other, as those of ``Pieces`` do.
-    """
-    values = [columns[name] for columns, *_ in parts]
-    if not Span.fits(values):
-        taken = [take_rows(value, rows) for value, (_, rows, _, _) in zip(values, parts, strict=True)]
-        return take_rows(concat_rows(taken), back)
-    span = Span(values)
-    index = np.empty(len(back), np.int64)
-    for base, (_, rows, start, stop) in zip(span.bases.tolist(), parts, strict=True):
-        np.multiply(rows, span.step, out=index[start:stop])
-        index[start:stop] += base
-    return span.take(index.take(back))

@@ -10,7 +10,8 @@ from typing import Any, overload
 import numpy as np
 from scipy import sparse
 
-from ._arrays import ArrayStream, Table
+from ._array_reader import Table
+from ._arrays import ArrayStream
 from ._mux_base import as_streams
 from ._processes import in_processes
 from ._rows import n_rows

@@ -21,7 +21,7 @@ LAYERS = [
     {"_policies", "_processes", "_failures", "_windows", "_block_source"},
     {"_stochastic", "_reader"},
     {"_plan", "_cursors"},
-    {"_read_ahead", "_block_reader"},
+    {"_read_ahead", "_block_reader", "_array_reader"},
     {"_mux_iterator", "_arrays", "_batch", "_columns", "_lines", "_parquet_files"},
     {"_mux_base", "_blocks"},
     {"_nested"},

@@ -29,7 +29,8 @@ from streamlearn import (
     StreamPool,
     from_arrays,
 )
-from streamlearn._arrays import ArrayStream, Table
+from streamlearn._array_reader import Table
+from streamlearn._arrays import ArrayStream
 from streamlearn._block_reader import BlockReader
 from tests.failing import Numbers, block_pool
 

@@ -8,7 +8,7 @@ import pytest
 
 from streamlearn import StochasticMux, StreamPool, from_arrays, from_npy
 from streamlearn._ahead import Ahead
-from streamlearn._arrays import ArrayReader
+from streamlearn._array_reader import ArrayReader
 from streamlearn._plan import Planner
 
 N_ROWS = 400_000  # a dozen blocks of which the first ones are small

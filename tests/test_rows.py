@@ -16,6 +16,7 @@ from streamlearn._rows import (
     n_rows,
     row_bytes,
     slice_rows,
+    sum_of_squares,
     take_into_rows,
     take_rows,
 )
@@ -175,3 +176,14 @@ def test_taken_into_rows_they_are_the_same(kind):
     taken = take_into_rows(values, index)
     assert type(taken) is type(take_rows(values, index))
     assert numbers(taken) == index.tolist()
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.longdouble])
+@pytest.mark.parametrize("size", [1, 100, 8192, 8193, 50_000])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_sum_of_squares_tells_of_any_value_that_is_not_finite(way, dtype, size, value):
+    values = np.ones(size, dtype)
+    assert np.isfinite(float(sum_of_squares(values[:1000])))
+    values[-1] = value
+    assert not float(sum_of_squares(values)) < np.inf
+    assert not float(sum_of_squares(values[::-1].reshape(-1, 1))) < np.inf

@@ -7,8 +7,7 @@ import pandas as pd
 import polars as pl
 import pytest
 from scipy import sparse
-from sklearn.base import BaseEstimator, ClassifierMixin, clone
-from sklearn.cluster import Birch
+from sklearn.base import clone
 from sklearn.linear_model import Perceptron, SGDClassifier, SGDRegressor
 from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier
 from sklearn.naive_bayes import BernoulliNB, CategoricalNB, ComplementNB, GaussianNB, MultinomialNB
@@ -22,33 +21,14 @@ from streamlearn import (
     StreamLearner,
     StreamPool,
     from_arrays,
-    from_npy,
 )
 from streamlearn import _training as training
 from streamlearn._batch import as_batch
-from streamlearn._blocks import BlockSource, BlockStream
-from streamlearn._rows import sum_of_squares
 from streamlearn._schema import Schema
 from streamlearn._training import Batches
-from tests.lies import BAD, LIES, N, item, lying, with_value
+from tests.lies import BAD, LIES, Keeping, N, item, lying, said, with_value
 
 RNG = np.random.default_rng(0)
-
-
-class Keeping(ClassifierMixin, BaseEstimator):
-    """A classifier that takes anything without a word, and keeps what it was given."""
-
-    def partial_fit(self, X, y=None, classes=None, sample_weight=None):
-        self.n_features_in_ = X.shape[1]
-        self.classes_ = np.asarray(classes) if classes is not None else self.classes_
-        self.given_ = [*getattr(self, "given_", []), X]
-        return self
-
-    def predict(self, X):
-        return np.zeros(len(X))
-
-    def rows(self):
-        return [float(row[0]) for X in getattr(self, "given_", []) for row in np.asarray(X)]
 
 
 def honest_then(lie, n_before=3):
@@ -62,10 +42,6 @@ def pool_with(lie):
     return StreamPool(
         [Streamer(lambda: (item(i) for i in range(10, 15))), Streamer(honest_then, lie)], names=["good", "bad"]
     )
-
-
-def said(error):
-    return "\n".join([str(error), *getattr(error, "__notes__", [])])
 
 
 @pytest.mark.parametrize("batch_size", [None, 1, 4, 256])
@@ -353,190 +329,6 @@ def test_frames(library, columns, message, batch_size):
     assert 99.0 not in model.estimator_.rows()
 
 
-# -- streams of samples ----------------------------------------------------------------------------------------------------
-
-
-class Blocks(BlockSource):
-    """Blocks of five rows."""
-
-    def __init__(self, name, blocks):
-        self.name = name
-        self.blocks = blocks
-        self.parts = tuple(blocks[0])
-
-    def rows(self):
-        return np.array([len(block["y"]) for block in self.blocks])
-
-    def read(self, block):
-        return self.blocks[block]
-
-
-def blocks(start, change=None):
-    made = []
-    for i in range(start, start + 4):
-        X = np.column_stack([np.full(5, float(i)), np.arange(10.0).reshape(5, 2)])
-        made.append({"X": X, "y": np.arange(5) % 2, "sample_weight": np.ones(5)})
-    if change is not None:
-        made[2] = {**made[2], **change(*made[2].values())}
-    return made
-
-
-# name: (change of a block, what the message says, whether it names the row)
-BLOCK_LIES = {
-    "a NaN": (lambda X, y, w: {"X": with_value(X, np.nan, (3, 1))}, "X has nan in row 3 of block 2, feature 1, which"),
-    "an infinity": (lambda X, y, w: {"X": with_value(X, np.inf, (3, 1))}, "X has inf in row 3 of block 2, feature 1"),
-    "a NaN among targets": (lambda X, y, w: {"y": with_value(y, np.nan, 3)}, "y has nan in row 3 of block 2"),
-    "a negative weight": (lambda X, y, w: {"sample_weight": with_value(w, -1.0, 3)}, "has -1.0 in row 3 of block 2"),
-    "a feature more": (
-        lambda X, y, w: {"X": np.column_stack([X, X])},
-        r"X has rows of shape \((3|6),\) .* but of shape",
-    ),
-    "three dimensions": (lambda X, y, w: {"X": X[:, :, None]}, r"X has rows of shape \(3"),
-    "texts": (lambda X, y, w: {"X": X.astype(str)}, "X has rows of .* no number"),
-    "targets as text": (lambda X, y, w: {"y": y.astype(str)}, "y has rows of .* no number"),
-    "more targets": (lambda X, y, w: {"y": np.append(y, 0)}, "X has 5 rows where 6"),
-    "a DataFrame": (lambda X, y, w: {"X": pd.DataFrame(X)}, "a DataFrame"),
-}
-
-
-@pytest.mark.parametrize("prefetch", [0, 2])
-@pytest.mark.parametrize("way", ["pool", "mux", "stream"])
-@pytest.mark.parametrize("lie", BLOCK_LIES)
-def test_a_lie_in_blocks(lie, way, prefetch):
-    change, message = BLOCK_LIES[lie]
-    sources = [Blocks("good", blocks(0)), Blocks("bad", blocks(4, change))]
-    pool = StreamPool([BlockStream(source, prefetch=prefetch) for source in sources], names=["good", "bad"])
-    model = StreamingEstimator(Keeping(), classes=[0, 1], batch_size=4, random_state=0)
-    fit = {
-        "pool": lambda: model.fit(pool),
-        "mux": lambda: model.iter_fit(StochasticMux(pool, 2, 3, mode="exhaustive", random_state=0)),
-        "stream": lambda: model.iter_fit(pool[1]),
-    }[way]
-    if way == "stream":  # its samples come one by one
-        message = message.replace("row 3 of block 2", "row 0")
-    with pytest.raises(ValueError, match=message) as caught:
-        fit()
-    text = said(caught.value)
-    assert "stream 'bad'" in text or (way == "stream" and "stream 'iter_fit', item" in text)
-    for X in model.estimator_.given_ if hasattr(model.estimator_, "given_") else []:
-        assert X.shape[1] == 3
-        assert np.isfinite(X).all()
-
-
-def test_where_a_row_of_arrays_lies():
-    X, y = RNG.normal(size=(60, 3)), np.arange(60) % 3
-    X[47, 2] = np.nan
-    model = StreamingEstimator(GaussianNB(), batch_size=8, random_state=0)
-    for by in (np.arange(60) % 4, None):
-        with pytest.raises(ValueError, match="X has nan in row 47 of the arrays, feature 2") as caught:
-            model.fit(from_arrays(X, y, by=by, n_streams=None if by is not None else 4))
-        assert "stream '3' at position 3" in said(caught.value)
-
-
-def test_a_file_that_has_changed(tmp_path):
-    for name in "ab":
-        np.save(tmp_path / f"{name}.npy", np.ones((20, 3)))
-    pool = from_npy(f"{tmp_path}/*.npy")
-    np.save(tmp_path / "b.npy", np.ones((20, 4)))
-    with pytest.raises(ValueError) as caught:
-        StreamingEstimator(StandardScaler(), random_state=0).fit(pool)
-    assert "b.npy" in said(caught.value)
-    assert "4" in said(caught.value)
-
-
-# -- batches that are changed after they were yielded ------------------------------------------------------------------------
-
-
-def fill_array(buffer, value):
-    buffer[:] = value
-
-
-def fill_sparse(buffer, value):
-    buffer.data[:] = value
-
-
-def fill_frame(buffer, value):
-    buffer[:] = value
-
-
-def fill_polars(buffer, value):
-    for i in range(len(buffer)):
-        buffer[i, "a"] = value
-
-
-def fill_list(buffer, value):
-    buffer[:] = [str(value)] * len(buffer)
-
-
-REUSED = {
-    "array": (lambda: np.empty((5, 2)), fill_array),
-    "part of an array": (lambda: np.empty((8, 4))[:5, ::2], fill_array),
-    "sparse": (lambda: sparse.csr_matrix(np.ones((5, 2))), fill_sparse),
-    "pandas": (lambda: pd.DataFrame(np.ones((5, 2)), columns=["a", "b"]), fill_frame),
-    "polars": (lambda: pl.DataFrame(np.ones((5, 2)), schema=["a", "b"]), fill_polars),
-    "texts": (lambda: ["x"] * 5, fill_list),
-}
-
-
-class KeepingAll(BaseEstimator):
-    """Keeps the very objects."""
-
-    def partial_fit(self, X, y=None, sample_weight=None):
-        self.given_ = [*getattr(self, "given_", []), (X, y, sample_weight)]
-
-
-@pytest.mark.parametrize("batch_size", [None, 1, 5, 7, 256])
-@pytest.mark.parametrize("way", ["pool", "iter_fit"])
-@pytest.mark.parametrize("kind", REUSED)
-def test_a_buffer_that_is_used_again(kind, way, batch_size):
-    make, fill = REUSED[kind]
-
-    def stream():
-        X, y, weight = make(), np.empty(5), np.empty(5)
-        for value in range(1, 5):
-            fill(X, value)
-            y[:], weight[:] = value, value
-            yield {"X": X, "y": y, "sample_weight": weight}
-
-    model = StreamingEstimator(KeepingAll(), batch_size=batch_size)
-    model.fit([Streamer(stream)]) if way == "pool" else model.iter_fit(stream())
-    expected = np.repeat([1.0, 2.0, 3.0, 4.0], 5)
-    for part in range(3):
-        rows = []
-        for given in model.estimator_.given_:
-            values = given[part].toarray() if sparse.issparse(given[part]) else np.asarray(given[part])
-            rows += values.reshape(len(values), -1)[:, 0].astype(float).tolist()
-        np.testing.assert_array_equal(rows, expected)
-
-
-@pytest.mark.parametrize("batch_size", [None, 5, 256])
-def test_birch_keeps_no_view_of_a_buffer(batch_size):
-    def stream(reuse):
-        buffer = np.empty((5, 2))
-        for i in range(4):
-            buffer[:] = np.arange(10).reshape(5, 2) + 100 * i
-            yield buffer if reuse else buffer.copy()
-
-    models = [
-        StreamingEstimator(Birch(n_clusters=None), batch_size=batch_size).iter_fit(stream(r)) for r in (True, False)
-    ]
-    np.testing.assert_array_equal(models[0].subcluster_centers_, models[1].subcluster_centers_)
-
-
-def test_scores_of_a_stream_that_uses_its_buffers_again():
-    X, y = RNG.normal(size=(15000, 2)), RNG.integers(0, 2, 15000)
-
-    def stream(reuse):
-        buffers = np.empty((5000, 2)), np.empty(5000, int)
-        for i in range(0, 15000, 5000):
-            for buffer, values in zip(buffers, (X, y), strict=True):
-                buffer[:] = values[i : i + 5000]
-            yield buffers if reuse else tuple(buffer.copy() for buffer in buffers)
-
-    model = StreamingEstimator(GaussianNB(), n_passes=1).fit(X, y)
-    assert model.score([Streamer(stream, True)]) == model.score([Streamer(stream, False)])
-
-
 # -- one class at a time -----------------------------------------------------------------------------------------------------
 
 CLASSIFIERS = [
@@ -571,17 +363,6 @@ def test_batches_of_one_class(estimator, batch_size):
 
 
 # -- the parts ---------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.longdouble])
-@pytest.mark.parametrize("size", [1, 100, 8192, 8193, 50_000])
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_sum_of_squares_tells_of_any_value_that_is_not_finite(way, dtype, size, value):
-    values = np.ones(size, dtype)
-    assert np.isfinite(float(sum_of_squares(values[:1000])))
-    values[-1] = value
-    assert not float(sum_of_squares(values)) < np.inf
-    assert not float(sum_of_squares(values[::-1].reshape(-1, 1))) < np.inf
 
 
 def test_a_batch_without_nan_is_known_to_be_finite_where_nan_is_taken():

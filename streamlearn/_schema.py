@@ -49,6 +49,8 @@ class Schema:
         Whether everything that was checked is free of NaN and infinity, so that nobody needs to look again.
     finite : bool
         Whether the batch that was checked last is.
+    reads_again : bool
+        Whether it is worth to look at a batch just before it is trained (see :func:`reads_again`).
     X_limit, y_limit : float or None
         What the sum of the squares of float64 values in an item is below, if none is suspicious; None: any will do.
 
@@ -79,7 +81,7 @@ class Schema:
         self.check_labels: Callable[[Any, Any], None] = check_labels or (lambda y, counts: None)
         self._name = type(estimator).__name__
         self._takes_weights = takes_weights
-        self._shuffles = getattr(estimator, "shuffle", False) is True
+        self.reads_again = reads_again(estimator)
         self._takes_nan = tags.input_tags.allow_nan
         self._needs_y = tags.target_tags.required
         self._reads_y = self._needs_y or is_classifier(estimator) or is_regressor(estimator)
@@ -94,15 +96,6 @@ class Schema:
         self.all_finite = self.finite = False
         self.X_limit: float = math.inf
         self.y_limit: float | None = math.inf
-
-    @property
-    def reads_again(self) -> bool:
-        """Whether the estimator reads the rows of a batch in an order of its own.
-
-        Then it is worth to have them read from the first to the last just before, since memory serves that much faster: the
-        caches of the processor hold them afterwards.
-        """
-        return self._shuffles
 
     def check(self, batch: Batch, where: Callable[[], str], squares: Mapping[str, float] = _UNKNOWN) -> None:
         """Check a batch of at least one row.
@@ -296,6 +289,15 @@ class Schema:
             except (TypeError, ValueError):
                 raise ValueError("y holds numbers and other things: make them of one kind.") from None
         return _not_finite(y)
+
+
+def reads_again(estimator: Any) -> bool:
+    """Whether an estimator reads the rows of a batch in an order of its own.
+
+    Then it is worth to read them from the first to the last just before, since memory serves that much faster: the caches of the
+    processor hold them afterwards.
+    """
+    return getattr(estimator, "shuffle", False) is True
 
 
 def _kind(values: Any) -> tuple:

@@ -14,12 +14,13 @@ from sklearn.utils import get_tags
 from . import _inner
 from ._batch import Batch, Joiner, as_batch
 from ._labels import KnownLabels
-from ._rows import is_frame, not_numbers
-from ._schema import Schema, refuse_other_columns
+from ._rows import is_frame, not_numbers, sum_of_squares
+from ._schema import Schema, reads_again, refuse_other_columns
 from ._sklearn import get_feature_names
 from ._state import pack, unpack
 
 _COUNTED_AT_ONCE = 2**15
+_CACHED = 2**20  # bytes: of larger batches the caches do not hold what was read
 _MAX_SILENT_BATCHES = 100_000
 _MAX_EMPTY_ITEMS = 100_000
 _MAX_SKIPPED_BATCHES = 10_000
@@ -83,6 +84,7 @@ class Trainer:
         self.feature_names = feature_names
         self._needs_y = get_tags(estimator).target_tags.required
         self.schema = None
+        self._looks_through = validated and reads_again(estimator)  # else a check does
         if not validated:
             self.schema = Schema(estimator, self._weighted, feature_names, dtype, self._check_labels)
         self._may_trust = self._trusting = self._assumes_finite = False
@@ -94,6 +96,8 @@ class Trainer:
         X = batch.X
         if type(X) is not np.ndarray or X.dtype is not self.dtype:  # most often there is nothing to do
             X = self.as_array(X)
+        if self._looks_through and type(X) is np.ndarray and X.nbytes <= _CACHED and X.dtype.kind == "f":
+            sum_of_squares(X)
         arguments: tuple = (X,) if batch.y is None else (X, batch.y)
         if batch.y is None and self._needs_y:
             raise ValueError(

@@ -1,9 +1,14 @@
 import signal
 import threading
 
+import hypothesis
 import pytest
 
 from streamlearn import _compiled
+
+# a machine that is busy may take seconds for what takes milliseconds
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -104,7 +104,7 @@ def weights(rng, kind, n):
     return {"none": None, "floats": rng.random(n), "whole": rng.integers(1, 4, n).astype(float)}[kind]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 2**32 - 1),
     n=st.integers(1, 60),
@@ -132,7 +132,7 @@ def test_scores_of_labels_are_those_of_the_concatenated_rows(
         check(scorer, Classifier(classes), X, y, weight, sizes, block)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 2**32 - 1),
     n=st.integers(1, 60),

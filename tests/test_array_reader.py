@@ -16,7 +16,7 @@ from streamlearn._reader import Plan
 from tests.cursors import Cursors, readings
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     reading=readings(), more=st.sampled_from([0, 60]), kind=st.sampled_from(["views", "separate", "order", "frames"])
 )

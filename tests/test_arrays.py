@@ -87,7 +87,7 @@ def test_no_sample_comes_twice_before_all_have_come_once(make, sizes):
     mode=st.sampled_from(["with_replacement", "single_active"]),
     weighted=st.booleans(),
 )
-@settings(deadline=None, max_examples=100, derandomize=True)
+@settings(max_examples=100, derandomize=True)
 @pytest.mark.filterwarnings("ignore:pool_weights cannot hold")
 def test_the_cursor_holds_for_any_pool(sizes, n_active, lam, mode, weighted):
     pool, labels = numbered(sizes)

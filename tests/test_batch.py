@@ -297,7 +297,7 @@ item_sizes = st.lists(st.integers(1, 9), max_size=14)
 
 
 @given(sizes=item_sizes, size=st.none() | st.integers(1, 12), first=st.integers(1, 15))
-@settings(deadline=None, max_examples=200, derandomize=True)
+@settings(max_examples=200, derandomize=True)
 def test_any_cutting_keeps_rows_and_origins(sizes, size, first):
     n = sum(sizes)
     targets, weights, out = cut(sizes, size, first, [make_kind("floats")])
@@ -327,7 +327,7 @@ def test_any_cutting_keeps_rows_and_origins(sizes, size, first):
     ids=lambda kinds: "+".join(kinds),
 )
 @given(sizes=item_sizes, size=st.integers(1, 12), first=st.sampled_from([1, 5]))
-@settings(deadline=None, max_examples=25, derandomize=True)
+@settings(max_examples=25, derandomize=True)
 def test_any_cutting_of_any_kind_keeps_the_rows(kinds, sizes, size, first):
     _, _, out = cut(sizes, size, first, [make_kind(kind) for kind in kinds])
     assert out == expected_sizes(sizes, size, first)
@@ -338,7 +338,7 @@ def test_any_cutting_of_any_kind_keeps_the_rows(kinds, sizes, size, first):
     size=st.none() | st.integers(1, 12),
     which=st.sampled_from(["nothing", "y", "weight", "outputs", "labels"]),
 )
-@settings(deadline=None, max_examples=100, derandomize=True)
+@settings(max_examples=100, derandomize=True)
 def test_any_parts_are_kept(sizes, size, which):
     parts_of = {
         "nothing": lambda ids: (),
@@ -363,7 +363,7 @@ def test_any_parts_are_kept(sizes, size, which):
     size=st.integers(1, 12),
     how=st.sampled_from(["X", "X, y", "mapping", "sample"]),
 )
-@settings(deadline=None, max_examples=100, derandomize=True)
+@settings(max_examples=100, derandomize=True)
 def test_a_generator_may_use_its_buffers_again(n_items, n, size, how):
     if how == "sample":
         n = 1

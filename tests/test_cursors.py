@@ -29,7 +29,7 @@ class Told(CursorReader):
         return told.tolist()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(readings())
 def test_samples_are_located_as_by_cursors_that_are_moved_one_by_one(reading):
     sizes, shuffled, plans = reading
@@ -60,7 +60,7 @@ class Numbered(BlockSource):
 
 
 @pytest.mark.parametrize("prefetch", [0, 2])
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(reading=readings(), cut=st.integers(1, 4), window=st.integers(1, 8))
 def test_blocks_in_order_give_the_rows_of_an_array(reading, cut, window, prefetch):
     sizes, _, plans = reading

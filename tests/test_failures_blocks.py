@@ -26,7 +26,7 @@ SOURCES = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(SOURCES, st.sampled_from(list(MUXES)), st.integers(1, 50), st.booleans(), st.sampled_from([0, 1, 2]))
 def test_of_files_all_before_the_damage_comes_and_nothing_else_is_lost(drawn, name, size, shuffle, prefetch):
     sources = [Numbers(i, sizes, {b for b in bad if b < len(sizes)}, n > 0) for i, (sizes, bad, n) in enumerate(drawn)]

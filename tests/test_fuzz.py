@@ -248,7 +248,6 @@ def check_all_trained(model, streams, shares, kept):
 
 
 @settings(
-    deadline=None,
     max_examples=EXAMPLES,
     derandomize=EXAMPLES == 200,
     database=None,

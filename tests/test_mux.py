@@ -87,7 +87,7 @@ def build(t, counter):
 
 
 @given(tree=tree, random_state=st.integers(0, 5))
-@settings(deadline=None, max_examples=300, derandomize=True)
+@settings(max_examples=300, derandomize=True)
 def test_nested_muxes_give_every_item_once(tree, random_state):
     counter = itertools.count()
     inner = build(tree, counter)
@@ -105,7 +105,7 @@ def test_nested_muxes_give_every_item_once(tree, random_state):
     shuffle=st.booleans(),
     random_state=st.integers(0, 5),
 )
-@settings(deadline=None, max_examples=150, derandomize=True)
+@settings(max_examples=150, derandomize=True)
 def test_array_pools_give_every_row_once(sizes, n_active, lam, weighted, shuffle, random_state):
     n = sum(sizes)
     pool = from_arrays(np.arange(n)[:, None], by=np.repeat(np.arange(len(sizes)), sizes), shuffle=shuffle)
@@ -146,7 +146,7 @@ def turns(streams):
 
 
 @given(streams=lists, n=st.integers(0, 40))
-@settings(deadline=None, max_examples=100, derandomize=True)
+@settings(max_examples=100, derandomize=True)
 def test_round_robin_takes_turns(streams, n):
     assert list(RoundRobinMux(streams)) == turns(streams)
     once = turns(streams)
@@ -154,7 +154,7 @@ def test_round_robin_takes_turns(streams, n):
 
 
 @given(streams=lists, n=st.integers(0, 40))
-@settings(deadline=None, max_examples=100, derandomize=True)
+@settings(max_examples=100, derandomize=True)
 def test_chain_takes_one_after_the_other(streams, n):
     joined = list(itertools.chain.from_iterable(streams))
     for given_streams in (streams, lambda: iter(streams)):

@@ -548,7 +548,7 @@ def test_take_gives_what_iteration_gives(stream):
 
 
 @given(sizes=st.lists(st.integers(1, 4000), min_size=1, max_size=40))
-@settings(deadline=None, max_examples=30, derandomize=True)
+@settings(max_examples=30, derandomize=True)
 def test_any_cutting_gives_the_same_samples(sizes):
     pool = from_arrays(np.arange(60)[:, None], np.arange(60), n_streams=5)
     stream = StochasticMux(pool, 3, 7, random_state=1)

@@ -76,7 +76,7 @@ def check_cursors(rows, size=SIZE):
         places[tuple(stream)] += 1
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     n_children=st.integers(1, 6),
     n_active=st.integers(1, 3),
@@ -91,7 +91,7 @@ def test_arrays_go_on_from_visit_to_visit(n_children, n_active, inner_active, la
     check_cursors(rows_of(StochasticMux(pool, n_active, lam, random_state=random_state), 4000))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(lam=st.sampled_from([1, 5, 12, 600]), inner_lam=st.integers(1, 9), random_state=st.integers(0, 99))
 def test_visits_within_visits_have_their_lengths(lam, inner_lam, random_state):
     pool = [StochasticMux(leaves(50, child), 1, inner_lam, dist="constant") for child in range(3)]

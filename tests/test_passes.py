@@ -15,7 +15,7 @@ def count(start, stop=10):
 
 
 @given(length=st.integers(0, 5), n=st.none() | st.integers(0, 12))
-@settings(deadline=None, max_examples=60, derandomize=True)
+@settings(max_examples=60, derandomize=True)
 def test_generate_stops_at_the_end_or_at_max_batches(length, n):
     stream = Streamer(count, 0, length)
     assert list(stream.generate(n)) == list(range(length))[:n]
@@ -23,7 +23,7 @@ def test_generate_stops_at_the_end_or_at_max_batches(length, n):
 
 
 @given(length=st.integers(0, 5), n=st.integers(0, 12))
-@settings(deadline=None, max_examples=60, derandomize=True)
+@settings(max_examples=60, derandomize=True)
 def test_cycle_restarts(length, n):
     expected = [i % length for i in range(n)] if length else []
     assert list(Streamer(count, 0, length).cycle(n)) == expected

@@ -22,7 +22,7 @@ def assert_uniform(counts):
 
 
 @given(size=st.integers(1, 3000), key=st.integers(0, 2**32 - 1))
-@settings(deadline=None, max_examples=150, derandomize=True)
+@settings(max_examples=150, derandomize=True)
 def test_permute_is_a_bijection(size, key):
     np.testing.assert_array_equal(np.sort(named(size, key)), np.arange(size))
 
@@ -50,7 +50,7 @@ def test_permute_of_large_sizes_is_one_to_one_and_even(size):
 @given(
     rows=st.lists(st.tuples(st.integers(1, 300), st.integers(0, 50), st.integers(0, 299)), min_size=1, max_size=60),
 )
-@settings(deadline=None, max_examples=60, derandomize=True)
+@settings(max_examples=60, derandomize=True)
 def test_permute_of_many_at_once_is_that_of_each(rows):
     rows = [(size, key, index % size) for size, key, index in rows]
     size, key, index = map(np.array, zip(*rows, strict=True))
@@ -99,15 +99,13 @@ def test_keys_name_unrelated_permutations(size):
 
 
 @given(size=st.integers(1, 300) | st.integers(301, 5000), key=st.integers(0, 2**32 - 1))
-@settings(
-    deadline=None, max_examples=100, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=100, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_all_elements_of_a_permutation_are_those_that_are_asked_for_one_by_one(way, size, key):
     assert permutation(size, key).tolist() == named(size, key).tolist()
 
 
 @given(runs=st.lists(st.tuples(st.integers(0, 50), st.integers(0, 5))), step=st.integers(1, 4), data=st.data())
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_runs_are_counted_out(way, runs, step, data):
     starts, lengths = np.array(runs, int).reshape(-1, 2).T
     expected = [start + step * i for start, length in runs for i in range(length)]

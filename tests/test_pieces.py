@@ -44,7 +44,7 @@ def one_by_one(tables, drawn, order):
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(pieces())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_rows_come_in_time(kind, drawn):
     sizes, drawn, order = drawn
     values = np.arange(3.0 * sum(sizes)).reshape(-1, 3)
@@ -55,7 +55,7 @@ def test_rows_come_in_time(kind, drawn):
 
 
 @given(pieces(), st.data())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_tables_that_cannot_be_read_leave_no_gap(drawn, data):
     sizes, drawn, order = drawn
     tables = [10 * i + np.arange(size) for i, size in enumerate(sizes)]

@@ -9,7 +9,7 @@ from streamlearn._plan import sorted_by_slot
 
 
 @pytest.mark.parametrize("n_slots", [1, 3, 255, 256, 257, 2**16, 2**16 + 1])
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32 - 1), n=st.integers(0, 300))
 def test_draws_of_a_slot_follow_each_other_as_they_come(way, n_slots, seed, n):
     slots = np.random.default_rng(seed).integers(0, n_slots, n)

@@ -89,7 +89,7 @@ def test_many_give_a_pool_with_what_belongs_to_it(pool, index):
 
 
 @given(data=st.data(), n=st.integers(1, 8))
-@settings(deadline=None, max_examples=100, derandomize=True)
+@settings(max_examples=100, derandomize=True)
 def test_indexing_is_that_of_numpy(data, n):
     pool = StreamPool([[i] for i in range(n)], weights=np.arange(n) + 1)
     index = data.draw(
@@ -271,7 +271,7 @@ def rows_of(pool):
 
 
 @given(n=st.integers(1, 60), data=st.data())
-@settings(deadline=None, max_examples=60, derandomize=True)
+@settings(max_examples=60, derandomize=True)
 def test_blocks_are_of_equal_size_to_one_row(n, data):
     n_streams = data.draw(st.integers(1, n))
     blocks = rows_of(from_arrays(np.arange(n)[:, None], n_streams=n_streams))

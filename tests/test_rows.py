@@ -52,7 +52,7 @@ def numbers(values):
 
 @every_kind
 @given(n=st.integers(0, 20), data=st.data())
-@settings(deadline=None, max_examples=20, derandomize=True)
+@settings(max_examples=20, derandomize=True)
 def test_rows_are_those_of_a_list(kind, n, data):
     values = KINDS[kind](np.arange(n))
     assert n_rows(values) == n
@@ -92,7 +92,7 @@ def test_rows_that_are_not_there_are_refused_and_negative_ones_counted_from_the_
 
 @every_kind
 @given(sizes=st.lists(st.integers(0, 6), min_size=1, max_size=6))
-@settings(deadline=None, max_examples=20, derandomize=True)
+@settings(max_examples=20, derandomize=True)
 def test_joined_rows_are_those_of_a_list(kind, sizes):
     ends = np.cumsum(sizes)
     values = [KINDS[kind](np.arange(end - size, end)) for size, end in zip(sizes, ends, strict=True)]

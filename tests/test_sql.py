@@ -68,7 +68,7 @@ def test_ranges_of_a_key(connection, query):
     )
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     keys=st.lists(st.integers(-5, 5), min_size=1, max_size=40),
     n_streams=st.integers(1, 5),

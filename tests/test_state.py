@@ -213,7 +213,7 @@ def taken(iterator, sizes):
     return batches
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     pool=st.sampled_from(
         [

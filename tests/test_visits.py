@@ -130,7 +130,7 @@ def test_unknown_options_are_refused_with_the_known_ones(bad):
 
 
 @given(weights=st.lists(st.one_of(st.just(0.0), st.floats(1e-12, 1e12)), min_size=1, max_size=20))
-@settings(deadline=None, max_examples=200, derandomize=True)
+@settings(max_examples=200, derandomize=True)
 def test_weights_become_shares(weights):
     if not any(weights):
         weights[0] = 1.0
@@ -189,7 +189,7 @@ def shares_strategy(max_size):
 
 
 @given(shares=shares_strategy(12), n_active=st.integers(1, 14))
-@settings(deadline=None, max_examples=200, derandomize=True)
+@settings(max_examples=200, derandomize=True)
 def test_inclusion_is_proportional_to_the_share_up_to_the_cap(shares, n_active):
     inclusion = inclusion_probabilities(shares, n_active)
     n = min(n_active, np.count_nonzero(shares))
@@ -244,7 +244,7 @@ def test_odds_reach_the_inclusion_probabilities(inclusion):
 
 
 @given(shares=shares_strategy(9), n_active=st.integers(1, 8))
-@settings(deadline=None, max_examples=150, derandomize=True)
+@settings(max_examples=150, derandomize=True)
 def test_odds_reach_whatever_inclusion_probabilities(shares, n_active):
     inclusion = inclusion_probabilities(shares, n_active)
     free = inclusion[(inclusion > 0) & (inclusion < 1)]

@@ -1,5 +1,6 @@
 """The compiled part of the package; all else is in pyproject.toml."""
 
+import numpy
 from setuptools import Extension, setup
 
 setup(
@@ -8,6 +9,8 @@ setup(
             "streamlearn._native",
             ["streamlearn/_native.pyx"],
             depends=["streamlearn/_kernels.h"],
+            include_dirs=[numpy.get_include()],
+            define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
             extra_compile_args=["-O3"],
             optional=True,  # without a compiler NumPy does the same work
         )

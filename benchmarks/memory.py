@@ -32,7 +32,7 @@ print(json.dumps(peak))
 
 SEARCH = """
 import json, sys, threading, time
-import numpy as np, psutil
+import joblib, numpy as np, psutil
 from sklearn.linear_model import SGDClassifier
 from sklearn.model_selection import GridSearchCV
 from streamlearn import StreamingEstimator, from_arrays
@@ -55,7 +55,9 @@ def watch():
 thread = threading.Thread(target=watch); thread.start()
 model = StreamingEstimator(SGDClassifier(), max_batches=50, classes=[0, 1], random_state=0)
 grid = {"lam": [16, 256], "n_active": [4, 8], "estimator__alpha": [1e-5, 1e-4, 1e-3, 1e-2]}
-GridSearchCV(model, grid, cv=5, n_jobs=int(sys.argv[1]), error_score="raise").fit(pool)
+search = GridSearchCV(model, grid, cv=5, n_jobs=int(sys.argv[1]), error_score="raise")
+with joblib.parallel_config(backend=sys.argv[2]):
+    search.fit(pool)
 done.set(); thread.join()
 print(json.dumps(peak / 2**20))
 """
@@ -89,15 +91,17 @@ def rows(quick: bool) -> Iterator[Row]:
     )
     if quick:
         return
-    one, two = measured(SEARCH, "1"), measured(SEARCH, "2")
-    yield Row(
-        "grid search memory, n_jobs=2 / n_jobs=1",
-        two / one,
-        two / one,
-        two / one,
-        "<=1.5",
-        two,
-        one,
-        "MB",
-        "16 candidates x 5 folds on a pool of 400 MB in memory; proportional set size of all processes together.",
-    )
+    one = measured(SEARCH, "1", "loky")
+    for backend, workers in (("loky", "processes"), ("threading", "threads")):
+        two = measured(SEARCH, "2", backend)
+        yield Row(
+            f"grid search memory, n_jobs=2 ({workers}) / n_jobs=1",
+            two / one,
+            two / one,
+            two / one,
+            "<=1.5",
+            two,
+            one,
+            "MB",
+            "16 candidates x 5 folds on a pool of 400 MB in memory; proportional set size of all processes together.",
+        )

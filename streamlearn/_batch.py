@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from . import _compiled
 from ._labels import plain_numbers
 from ._rows import concat_rows, copy_rows, is_frame, is_series, limit_of, n_rows, slice_rows, sum_of_squares
 from ._state import pack, unpack
@@ -199,41 +200,24 @@ class Joiner:
             self._counts = counts
 
     def keep_plain(self, item: Any, position: int) -> bool:
-        """Keep an item as it came, at a third of the cost of reading it first; False: it must be read and fed.
+        """Keep an item as it came, at a fraction of the cost of reading it first; False: it must be read and fed.
 
         It is kept if it is what most generators yield, and like the one before: a dict of arrays X, of two dimensions, and y, of
         one. It may complete a batch (see :attr:`is_full`), but is not cut.
         """
-        if type(item) is not dict or len(item) != 2:
-            return False
-        if self._plain is None and not self._n:
-            self._renew()
-        if self._plain is None:
-            return False
-        X, y = item.get("X"), item.get("y")
-        X_buffer, y_buffer, X_limit, y_limit = self._plain
-        if (
-            type(X) is not np.ndarray
-            or type(y) is not np.ndarray
-            or X.dtype is not X_buffer.dtype
-            or y.dtype is not y_buffer.dtype
-            or X.ndim != 2
-        ):
-            return False
-        n, width = X.shape
         start = self._n
-        stop = start + n
-        if not n or y.shape != (n,) or width != X_buffer.shape[1]:
+        if self._plain is None:
+            if start:
+                return False
+            self._renew()
+            if self._plain is None:
+                return False
+        X_room, y_room, X_limit, y_limit = self._plain
+        most = len(X_room) - (not start or self.size != self._later)
+        n = keep(item, X_room, y_room, start, most, X_limit, y_limit)
+        if not n:
             return False
-        if stop >= len(X_buffer) and not (stop == self.size == self._later and start):
-            return False
-        if X_limit is not None and not sum_of_squares(X) < X_limit:
-            return False
-        if y_limit is not None and not sum_of_squares(y) < y_limit:
-            return False
-        self._n = stop
-        X_buffer[start:stop] = X
-        y_buffer[start:stop] = y
+        self._n = start + n
         self._counts.append((position, n))
         return True
 
@@ -321,6 +305,54 @@ class Joiner:
         # objects are looked at one by one
         if X.ndim == 2 and y.ndim == 1 and not X.dtype.hasobject and not y.dtype.hasobject:
             self._plain = X, y, limit_of(X.dtype, self.X_limit), limit_of(y.dtype, self.y_limit)
+
+
+def keep(
+    item: Any,
+    X_room: np.ndarray,
+    y_room: np.ndarray,
+    start: int,
+    most: int,
+    X_limit: float | None,
+    y_limit: float | None,
+) -> int:
+    """Copy the rows of an item to rooms of rows like them, if it is a dict of arrays X and y, and all fit.
+
+    Parameters
+    ----------
+    item : object
+    X_room, y_room : ndarrays of two dimensions and of one
+    start, most : int
+        Where its first row comes, and where the last one ends at most.
+    X_limit, y_limit : float or None
+        What the sums of the squares must be below; None: any will do.
+
+    Returns
+    -------
+    n_rows : int
+        0: it is not like that, and what the rooms hold from ``start`` on does not count.
+    """
+    if _compiled.native is not None:
+        n = _compiled.native.keep(item, X_room, y_room, start, most, X_limit, y_limit)
+        if n >= 0:
+            return n
+    if type(item) is not dict or len(item) != 2:
+        return 0
+    X, y = item.get("X"), item.get("y")
+    if type(X) is not np.ndarray or type(y) is not np.ndarray:
+        return 0
+    if X.dtype is not X_room.dtype or y.dtype is not y_room.dtype or X.ndim != 2:
+        return 0
+    n, width = X.shape
+    if not n or y.shape != (n,) or width != X_room.shape[1] or n > most - start:
+        return 0
+    if X_limit is not None and not sum_of_squares(X) < X_limit:
+        return 0
+    if y_limit is not None and not sum_of_squares(y) < y_limit:
+        return 0
+    X_room[start : start + n] = X
+    y_room[start : start + n] = y
+    return n
 
 
 class _Column:

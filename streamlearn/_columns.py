@@ -13,6 +13,7 @@ from ._files import as_list, refuse_missing
 from ._optional import require
 from ._permute import inverse
 from ._rows import empty_rows, take_into_rows
+from ._threads import in_parts
 
 
 class Chosen:
@@ -159,7 +160,7 @@ class Columns(Chosen):
         # where values lie that no null interrupts
         addresses = np.array([column.buffers()[1].address + column.offset * size for column in columns], np.uintp)
         X = empty_rows(len(places), len(columns), self.dtype)
-        _compiled.native.lay_rows(addresses, places, size, X.reshape(-1).view(np.uint8))
+        _lay_rows(addresses, places, size, X)
         return X
 
     def _array(self, table: Any) -> np.ndarray:
@@ -196,9 +197,20 @@ def _rows_at(values: Any, places: np.ndarray) -> Any:
     ):
         rows = np.empty_like(values)
         address = np.array([values.__array_interface__["data"][0]], np.uintp)
-        _compiled.native.lay_rows(address, places, values.itemsize, rows.view(np.uint8))
+        _lay_rows(address, places, values.itemsize, rows)
         return rows
     return take_into_rows(values, inverse(places))
+
+
+def _lay_rows(addresses: np.ndarray, places: np.ndarray, size: int, out: np.ndarray) -> None:
+    """Write the values at these addresses, of each column one after another, to the rows at ``places``."""
+    native, rows = _compiled.native, out.reshape(-1).view(np.uint8)
+    assert native is not None
+
+    def lay(start: int, stop: int) -> None:
+        native.lay_rows(addresses + np.uintp(start * size), places[start:stop], size, rows)
+
+    in_parts(lay, len(places), out.nbytes)
 
 
 def _index(schema: Any) -> list[str]:

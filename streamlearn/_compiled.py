@@ -9,7 +9,7 @@ from types import ModuleType
 
 import numpy as np
 
-_VERSION = 1
+_VERSION = 2
 
 native: ModuleType | None
 try:

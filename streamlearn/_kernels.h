@@ -391,6 +391,26 @@ static void sl_look_up(const int64_t *table, int64_t *index, int64_t n)
 SL_SUM_OF_SQUARES(sl_sum_of_squares_8, double)
 SL_SUM_OF_SQUARES(sl_sum_of_squares_4, float)
 
+/* Rows that begin `step` bytes apart, one after another. */
+static void sl_copy_rows(const char *rows, int64_t step, int64_t n, int64_t row, char *out)
+{
+    if (step == row) {
+        memcpy(out, rows, (size_t)(n * row));
+        return;
+    }
+    for (int64_t i = 0; i < n; i++)
+        memcpy(out + i * row, rows + i * step, (size_t)row);
+}
+
+/* The hash of `_random.mix`, a key more. */
+static inline uint64_t sl_mix(uint64_t h, uint64_t key)
+{
+    h = (h ^ key) + UINT64_C(0x9E3779B97F4A7C15);
+    h = (h ^ (h >> 30)) * UINT64_C(0xBF58476D1CE4E5B9);
+    h = (h ^ (h >> 27)) * UINT64_C(0x94D049BB133111EB);
+    return h ^ (h >> 31);
+}
+
 /* Columns of values of `size` bytes (4 or 8) as rows, each at the place that `places` says. A line of the cache of each column
  * at a time, since the columns may collide in it; what comes next is fetched meanwhile. */
 #define SL_LAY_ROWS(name, type) \

@@ -1,7 +1,12 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False
 """The loops of ``_kernels.h`` for arrays; other threads use the interpreter meanwhile."""
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uintptr_t
+cimport numpy as cnp
+from cpython.long cimport PyLong_AsUnsignedLongLongMask
+from libc.math cimport isinf
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
+
+cnp.import_array()
 
 ctypedef const double const_double
 ctypedef const float const_float
@@ -10,7 +15,7 @@ ctypedef fused floating:
     const_double
     const_float
 
-VERSION = 1  # of what functions take and give: _compiled.py leaves those of another one alone
+VERSION = 2  # of what functions take and give: _compiled.py leaves those of another one alone
 
 cdef extern from "_kernels.h" nogil:
     ctypedef struct sl_streams:
@@ -34,7 +39,12 @@ cdef extern from "_kernels.h" nogil:
     double sl_sum_of_squares_8(const double *values, int64_t n)
     double sl_sum_of_squares_4(const float *values, int64_t n)
     void sl_lay_rows_8(const char **columns, int64_t n_columns, const int64_t *places, int64_t n, char *out)
+    void sl_copy_rows(const char *rows, int64_t step, int64_t n, int64_t row, char *out)
+    uint64_t sl_mix(uint64_t h, uint64_t key)
     void sl_lay_rows_4(const char **columns, int64_t n_columns, const int64_t *places, int64_t n, char *out)
+
+cdef int64_t LITTLE = 2**16  # bytes that are copied faster than a thread gives the interpreter away and takes it again
+cdef uint64_t FIRST = 0x9E3779B97F4A7C15  # of what is mixed
 
 
 def locate(
@@ -131,3 +141,83 @@ def lay_rows(uintptr_t[::1] columns, const int64_t[::1] places, int64_t size, ui
             sl_lay_rows_8(<const char **>&columns[0], columns.shape[0], &places[0], n, <char *>&out[0])
         else:
             sl_lay_rows_4(<const char **>&columns[0], columns.shape[0], &places[0], n, <char *>&out[0])
+
+
+def mix(*keys):
+    """Hash integers into a seed: see ``_random.mix``."""
+    cdef uint64_t h = FIRST
+    for key in keys:
+        h = sl_mix(h, PyLong_AsUnsignedLongLongMask(key))
+    return h
+
+
+def seed_words(seed, Py_ssize_t n):
+    """Return ``n`` words of 64 bits: see ``_random.seed_words``."""
+    cdef cnp.npy_intp shape = n
+    cdef cnp.ndarray words = cnp.PyArray_SimpleNew(1, &shape, cnp.NPY_UINT64)
+    cdef uint64_t h = sl_mix(FIRST, PyLong_AsUnsignedLongLongMask(seed))
+    for i in range(n):
+        (<uint64_t *>cnp.PyArray_DATA(words))[i] = sl_mix(h, i)
+    return words
+
+
+cdef int64_t copied(cnp.ndarray part, cnp.ndarray room, int64_t start, limit) except -2:
+    """Copy rows to a room like them; 1: done, 0: their squares are not below a limit, -1: NumPy has to do it."""
+    cdef int64_t n = cnp.PyArray_DIM(part, 0), row = cnp.PyArray_ITEMSIZE(part)
+    cdef int kind = cnp.PyArray_TYPE(part)
+    cdef double total
+    cdef bint checked
+    cdef char *out
+    if cnp.PyArray_NDIM(part) == 2:
+        if cnp.PyArray_STRIDE(part, 1) != row and cnp.PyArray_DIM(part, 1) > 1:
+            return -1
+        row *= cnp.PyArray_DIM(part, 1)
+    out = <char *>cnp.PyArray_DATA(room) + start * row
+    if limit is not None and not (kind == cnp.NPY_DOUBLE or kind == cnp.NPY_FLOAT and isinf(<double>limit)):
+        return -1
+    if limit is not None and not cnp.PyArray_ISNOTSWAPPED(room):
+        return -1
+    if n * row < LITTLE:
+        total = copy_and_sum(cnp.PyArray_BYTES(part), cnp.PyArray_STRIDE(part, 0), n, row, out, kind, limit is not None)
+    else:
+        checked = limit is not None
+        with nogil:
+            total = copy_and_sum(cnp.PyArray_BYTES(part), cnp.PyArray_STRIDE(part, 0), n, row, out, kind, checked)
+    return limit is None or not row or total < <double>limit
+
+
+cdef double copy_and_sum(
+    const char *rows, int64_t step, int64_t n, int64_t row, char *out, int kind, bint is_checked) noexcept nogil:
+    """Copy rows, and return the sum of their squares if it is asked for."""
+    sl_copy_rows(rows, step, n, row, out)
+    if not is_checked or not row:
+        return 0.0
+    if kind == cnp.NPY_DOUBLE:
+        return sl_sum_of_squares_8(<const double *>out, n * row // 8)
+    return sl_sum_of_squares_4(<const float *>out, n * row // 4)
+
+
+def keep(item, cnp.ndarray X_room, cnp.ndarray y_room, Py_ssize_t start, Py_ssize_t most, X_limit, y_limit):
+    """Copy the rows of an item to rooms, as ``_batch.keep`` does; -1: it has to."""
+    cdef int64_t n
+    cdef int64_t done
+    if type(item) is not dict or len(<dict>item) != 2:
+        return 0
+    X, y = (<dict>item).get("X"), (<dict>item).get("y")
+    if not cnp.PyArray_CheckExact(X) or not cnp.PyArray_CheckExact(y):
+        return 0
+    if not 0 <= start <= most <= min(cnp.PyArray_DIM(X_room, 0), cnp.PyArray_DIM(y_room, 0)):
+        raise ValueError(f"rooms of {len(X_room)} and {len(y_room)} rows are filled from {start} to {most}")
+    if not (cnp.PyArray_IS_C_CONTIGUOUS(X_room) and cnp.PyArray_IS_C_CONTIGUOUS(y_room)):
+        raise ValueError("rooms have gaps")
+    if cnp.PyArray_DESCR(X) != cnp.PyArray_DESCR(X_room) or cnp.PyArray_DESCR(y) != cnp.PyArray_DESCR(y_room):
+        return 0
+    if cnp.PyArray_NDIM(X) != 2 or cnp.PyArray_NDIM(y) != 1 or cnp.PyArray_DIM(X, 1) != cnp.PyArray_DIM(X_room, 1):
+        return 0
+    n = cnp.PyArray_DIM(X, 0)
+    if not n or n != cnp.PyArray_DIM(y, 0) or n > most - start:
+        return 0
+    done = copied(X, X_room, start, X_limit)
+    if done == 1:
+        done = copied(y, y_room, start, y_limit)
+    return n if done == 1 else done

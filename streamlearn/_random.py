@@ -11,6 +11,9 @@ import numbers
 from typing import Any
 
 import numpy as np
+from numpy.random.bit_generator import ISpawnableSeedSequence
+
+from . import _compiled
 
 _MASK = (1 << 64) - 1
 
@@ -20,6 +23,8 @@ def mix(*keys: int) -> int:
 
     The finaliser is that of SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014).
     """
+    if _compiled.native is not None:
+        return _compiled.native.mix(*keys)
     h = 0x9E3779B97F4A7C15
     for key in keys:
         h = ((h ^ (key & _MASK)) + 0x9E3779B97F4A7C15) & _MASK
@@ -59,6 +64,42 @@ def small_seed(seed: int) -> int:
 
 def generator(seed: int) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(seed))
+
+
+def light_generator(seed: int) -> np.random.Generator:
+    """Return a generator as :func:`generator` does, of other numbers, in a fraction of the time that it takes to seed one."""
+    return np.random.Generator(np.random.PCG64(Words(seed)))  # type: ignore[arg-type]
+
+
+class Words(ISpawnableSeedSequence):
+    """What a generator is seeded with, in place of the ``SeedSequence`` of a seed: that takes 6 microseconds.
+
+    Parameters
+    ----------
+    seed : int
+        Of 64 bits that were hashed.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._n_children = 0
+
+    def generate_state(self, n_words: int, dtype: Any = np.uint32) -> np.ndarray:
+        """Return words of ``dtype`` (32 or 64 bits)."""
+        words = seed_words(self._seed, n_words if np.dtype(dtype).itemsize == 8 else (n_words + 1) // 2)
+        return words if dtype is np.uint64 else words.view(dtype)[:n_words]
+
+    def spawn(self, n_children: int) -> list[Words]:
+        """Return what generators of their own are seeded with."""
+        first, self._n_children = self._n_children, self._n_children + n_children
+        return [Words(mix(self._seed, -1, child)) for child in range(first, self._n_children)]
+
+
+def seed_words(seed: int, n: int) -> np.ndarray:
+    """Return ``n`` words of 64 bits, each the hash of a seed and of its number."""
+    if _compiled.native is not None:
+        return _compiled.native.seed_words(seed, n)
+    return np.array([mix(seed, i) for i in range(n)], np.uint64)
 
 
 def mix_array(seed: int, keys: np.ndarray) -> np.ndarray:

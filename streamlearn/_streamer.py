@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, cast
 
 from ._passes import Passes
-from ._random import fresh_seed, generator, mix, seed_from, small_seed
+from ._random import fresh_seed, light_generator, mix, seed_from, small_seed
 
 _SEED_PARAMETERS = ("random_state", "rng")
 
@@ -315,5 +315,5 @@ def _seed_arguments(names: tuple[str, ...], seed: int) -> dict[str, Any]:
     if "random_state" in names:
         values["random_state"] = small_seed(seed)
     if "rng" in names:
-        values["rng"] = generator(seed)
+        values["rng"] = light_generator(seed)
     return values

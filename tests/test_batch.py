@@ -1,16 +1,18 @@
 """Batches: every spelling of an item, every error; joining and cutting keep all rows, their order and their origin."""
 
+import math
 import types
 
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from streamlearn._batch import Joiner, as_batch
+from streamlearn._batch import Joiner, as_batch, keep
+from streamlearn._rows import limit_of
 
 X = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
 Y = np.array([1, 0, 1])
@@ -486,3 +488,78 @@ def test_mixed_numbers_are_promoted():
     assert joined(np.array([[1]], np.int8), np.array([[2**40]])).X.tolist() == [[1], [2**40]]
     assert joined((X[:1], [1]), (X[:1], [0.5])).y.tolist() == [1, 0.5]
     assert joined((X[:1], ["a"]), (X[:1], ["longer"])).y.tolist() == ["a", "longer"]
+
+
+# -- items that are copied to where a batch is gathered --------------------------------------------------------------------
+
+LAID_OUT = {
+    "in rows": lambda X: X,
+    "in columns": np.asfortranarray,
+    "every second row": lambda X: np.repeat(X, 2, axis=0)[::2],
+    "backwards": lambda X: X[::-1].copy()[::-1],
+    "every second column": lambda X: np.repeat(X, 2, axis=1)[:, ::2],
+    "a part of the columns": lambda X: np.hstack([X, X])[:, : X.shape[1]],
+    "between two addresses": lambda X: np.frombuffer(b"." + X.tobytes(), X.dtype, offset=1).reshape(X.shape),
+}
+
+
+@pytest.mark.parametrize("laid_out", LAID_OUT)
+@pytest.mark.parametrize("dtype", ["f8", "f4", "f2", "i8", "u1", "?", "c16", ">f8", "S3", "M8[s]"])
+@given(n=st.integers(0, 6), width=st.integers(0, 3), start=st.integers(0, 3), room=st.integers(0, 9))
+@settings(max_examples=15, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_an_item_is_kept_as_it_is_or_not_at_all(way, laid_out, dtype, n, width, start, room):
+    values = np.arange(n * width).astype("u1").astype(dtype).reshape(n, width)
+    X, y = LAID_OUT[laid_out](values), np.repeat(np.arange(n, dtype=np.int16), 2)[::2]
+    most = start + room
+    X_room, y_room = np.zeros((9 + start, width), X.dtype), np.full(9 + start, -1, y.dtype)
+    kept = keep({"X": X, "y": y}, X_room, y_room, start, most, limit_of(X.dtype, math.inf), None)
+    assert kept == (n if n <= room else 0)
+    if kept:
+        assert X_room[start : start + n].tolist() == values.tolist()
+        assert y_room[start : start + n].tolist() == list(range(n))
+    assert {*y_room[:start], *y_room[start + n :]} <= {-1}
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16])
+def test_an_item_with_what_is_not_finite_is_not_kept(way, dtype, bad):
+    X, y = np.ones((40, 3), dtype), np.ones(40, dtype)
+    rooms = np.empty_like(X), np.empty_like(y), 0, 40
+    assert keep({"X": X, "y": y}, *rooms, math.inf, math.inf) == 40
+    for place in (0, 17, 39):
+        values = X.copy(), y.copy()
+        values[0][place, 1] = values[1][place] = bad
+        assert keep({"X": values[0], "y": y}, *rooms, math.inf, math.inf) == 0
+        assert keep({"X": X, "y": values[1]}, *rooms, math.inf, math.inf) == 0
+        assert keep({"X": values[0], "y": values[1]}, *rooms, None, None) == 40
+
+
+class Shouting(np.ndarray):
+    """An array that is more than its values."""
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        (X, Y),
+        {"X": X},
+        {"X": X, "y": Y, "sample_weight": W},
+        {"X": X, "Y": Y},
+        types.MappingProxyType({"X": X, "y": Y}),
+        {"X": X.tolist(), "y": Y},
+        {"X": X, "y": Y.tolist()},
+        {"X": X.view(Shouting), "y": Y},
+        {"X": X.astype(np.float32), "y": Y},
+        {"X": X, "y": Y.astype(float)},
+        {"X": X[:, :1], "y": Y},
+        {"X": X[:2], "y": Y},
+        {"X": X, "y": Y[:, None]},
+        {"X": X[None], "y": Y},
+        {"X": None, "y": None},
+    ],
+    ids=str,
+)
+def test_an_item_of_another_kind_is_not_kept(way, item):
+    rooms = np.empty((9, 2)), np.empty(9, Y.dtype), 0, 9
+    assert keep({"X": X, "y": Y}, *rooms, math.inf, None) == 3
+    assert keep(item, *rooms, math.inf, None) == 0

@@ -1,12 +1,23 @@
 """Seeds: what a ``random_state`` stands for, and how children are derived."""
 
 import itertools
+import pickle
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from streamlearn._random import fresh_seed, generator, mix, mix_array, seed_from, small_seed
+from streamlearn import _random
+from streamlearn._random import (
+    fresh_seed,
+    generator,
+    light_generator,
+    mix,
+    mix_array,
+    seed_from,
+    seed_words,
+    small_seed,
+)
 
 SURE = 1 - 1e-6  # each test below fails by chance once in a million
 
@@ -80,3 +91,42 @@ def test_small_seed_fits_scikit_learn():
 
 def test_generator_is_reproducible():
     assert generator(5).random() == generator(5).random() != generator(6).random()
+
+
+# -- generators that are seeded at little cost ----------------------------------------------------------------------------
+
+
+def test_the_words_of_a_seed_are_hashes_of_it(way):
+    assert seed_words(7, 5).tolist() == [mix(7, i) for i in range(5)]
+    assert mix(1, -1, 2**64 + 5) == mix(1, 2**64 - 1, 5) == 5641038891346763644
+
+
+def test_light_generators_of_neighbours_are_independent(way):
+    draws = np.array([light_generator(mix(seed)).integers(0, 4, 2) for seed in range(20_000)])
+    assert_uniform(np.bincount(draws[:, 0] * 4 + draws[:, 1], minlength=16))  # within a generator
+    assert_uniform(np.bincount(draws[:-1, 0] * 4 + draws[1:, 0], minlength=16))  # from one to the next
+
+
+def test_children_of_a_light_generator_differ_from_it_and_from_each_other():
+    rng, again = light_generator(7), light_generator(7)
+    first, second = rng.spawn(2)
+    (third,) = rng.spawn(1)
+    draws = [generator.integers(0, 2**63) for generator in (rng, first, second, third)]
+    assert len(set(draws)) == 4
+    assert [child.integers(0, 2**63) for child in again.spawn(3)] == draws[1:]
+
+
+def test_a_light_generator_is_pickled():
+    rng = light_generator(7)
+    rng.random(3)
+    copy = pickle.loads(pickle.dumps(rng))
+    assert copy.random() == rng.random()
+
+
+@pytest.mark.parametrize("n_words", [1, 2, 5])
+def test_words_of_either_kind(n_words):
+    words = _random.Words(7)
+    short, long = words.generate_state(n_words), words.generate_state(n_words, np.uint64)
+    assert (short.dtype, short.shape, long.dtype, long.shape) == (np.uint32, (n_words,), np.uint64, (n_words,))
+    other = np.random.Generator(np.random.MT19937(words))  # asks for other words than PCG64
+    assert other.random() != light_generator(7).random()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 from sklearn.linear_model import SGDClassifier
-from sklearn.model_selection import KFold
+from sklearn.model_selection import GridSearchCV, KFold
 
 from streamlearn import (
     HyperbandSearchCV,
@@ -75,6 +75,26 @@ def test_the_number_of_processes_changes_nothing(search, pool, client):
     assert_same(searched(search, pool, n_jobs=2), alone)
     with joblib.parallel_config(backend="dask"):
         assert_same(searched(search, pool), alone)
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_threads_change_nothing(pool):
+    alone = searched(SuccessiveHalvingSearchCV, pool)
+    with joblib.parallel_config(backend="threading", n_jobs=2):
+        assert_same(searched(SuccessiveHalvingSearchCV, pool), alone)
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_grid_search_in_threads_finds_the_same(pool):
+    model = StreamingEstimator(SGDClassifier(), batch_size=32, max_batches=20, classes=range(10), random_state=0)
+    scoring = stream_scorer("accuracy", max_samples=300)
+    alone, beside = (GridSearchCV(model, SPACE, cv=KFold(3), scoring=scoring, n_jobs=n_jobs) for n_jobs in (1, 2))
+    alone.fit(POOLS[pool]())
+    with joblib.parallel_config(backend="threading"):
+        beside.fit(POOLS[pool]())
+    for name in ("mean_test_score", "std_test_score", "rank_test_score"):
+        np.testing.assert_array_equal(beside.cv_results_[name], alone.cv_results_[name])
+    np.testing.assert_array_equal(beside.best_estimator_.coef_, alone.best_estimator_.coef_)
 
 
 def test_a_generator_of_random_numbers_in_the_estimator_changes_nothing(client):

@@ -30,6 +30,11 @@ def noisy(X: np.ndarray, y: np.ndarray, rng: Any = 0) -> Iterator[dict[str, np.n
         yield {"X": X[rows] + rng.normal(0.0, 0.1, (ITEM, X.shape[1])), "y": y[rows]}
 
 
+def seeds(function: Any, i: int) -> dict[str, int]:
+    """Return arguments for a stream that draws: with one seed for all the processor foresees what the others draw, too."""
+    return {"rng": i} if function is noisy else {}
+
+
 def round_robin(generators: list[Iterator], n_batches: int) -> Any:
     turns = itertools.cycle(generators)
 
@@ -71,7 +76,7 @@ def mixed(streams: list[Streamer], n_batches: int) -> Any:
 def pescador_mixed(function: Any, arrays: list[tuple], n_batches: int) -> Any:
     import pescador
 
-    streams = [pescador.Streamer(function, *pair) for pair in arrays]
+    streams = [pescador.Streamer(function, *pair, **seeds(function, i)) for i, pair in enumerate(arrays)]
     items = pescador.StochasticMux(streams, 8, rate=16, random_state=0).iterate()
 
     def run() -> None:
@@ -87,17 +92,21 @@ def rows(quick: bool) -> Iterator[Row]:
     n_batches = 300 if quick else 1000
     X, y = data(5000)
     arrays = [(X[i * 5000 : (i + 1) * 5000], y[i * 5000 : (i + 1) * 5000]) for i in range(N_STREAMS)]
+
+    def started(function: Any) -> list[Iterator]:
+        return [function(*pair, **seeds(function, i)) for i, pair in enumerate(arrays)]
+
     work = "Items of 16 rows from the same generators, joined to batches of 256. Round-robin goes over all 64, which stay open."
     for function in (noisy, slices):
         ours = mixed([Streamer(function, *pair) for pair in arrays], n_batches)
-        plain = round_robin([function(*pair) for pair in arrays], n_batches)
+        plain = round_robin(started(function), n_batches)
         bar = "<=1.15" if function is noisy else "(hardest)"
         shared = {"n_ours": n_batches * BATCH, "work": work}
         row = compare(f"generators / round-robin: {function.__name__}", ours, plain, bar=bar, **shared)
         yield row
         yield compare(
             f"in random order / round-robin: {function.__name__}",
-            in_random_order([function(*pair) for pair in arrays], n_batches),
+            in_random_order(started(function), n_batches),
             plain,
             bar="(limit)",
             n_ours=n_batches * BATCH,

@@ -10,13 +10,12 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
-from contextlib import nullcontext
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from ._interrupts import refuse_forked, wait_for
-from ._threads import Alone, n_cores, threads
 
+_executors: list[ThreadPoolExecutor] = []
 _CALLS = 8  # so many of the last ones decide
 _LEAST_IDLE = 0.5  # of a core: a thread that takes it from the learner delays him
 _UNASKED = 1  # most results that wait when the thread goes on by itself
@@ -33,13 +32,10 @@ class Ahead:
     least, most : float
         Part of all the time that calls must take to be made ahead: below, a thread costs more than it saves; above, there is
         too little besides that could be done meanwhile. Nor are they where the learner uses all cores.
-    splits : bool
-        Whether a call that is not made ahead may be split among threads (see ``in_parts``), since the caller waits for it.
     """
 
-    def __init__(self, after: int, least: float = 0.0, most: float = 1.0, splits: bool = False) -> None:
+    def __init__(self, after: int, least: float = 0.0, most: float = 1.0) -> None:
         self._bounds = least, most
-        self._waiting = Alone() if splits else nullcontext()
         self._countdown = after
         self._always = not after
         self._n_calls = 0
@@ -69,8 +65,7 @@ class Ahead:
         """
         if not self._futures:
             began, used = time.perf_counter(), time.process_time()
-            with self._waiting:
-                result = function()
+            result = function()
             ended = time.perf_counter()
             if self._n_calls and not at_once:  # the first one finds cold caches
                 # each counts as much, however long it took: a single one may have waited for another thread, or for a user
@@ -103,7 +98,7 @@ class Ahead:
         self._pid = os.getpid()
         self._futures.append(future)  # at first: an interrupt that comes in between must not lose what is under way
         try:
-            threads().submit(self._run, future, function, goes_on)
+            _threads().submit(self._run, future, function, goes_on)
         except BaseException as error:
             if future.cancel():
                 self._futures.clear()
@@ -141,3 +136,18 @@ class Ahead:
             if self._pid == os.getpid() and not future.cancel():
                 wait_for(future)
             self._futures.popleft()
+
+
+def n_cores() -> int:
+    """Number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _threads() -> ThreadPoolExecutor:
+    if not _executors:  # several callers may come here at once: the first one's stays, others never start a thread
+        _executors.append(ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="streamlearn-read"))
+    return _executors[0]
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_executors.clear)  # a child process has no threads of its parent

@@ -16,8 +16,7 @@ from ._permute import counted_from, permute
 from ._random import mix32
 from ._reader import Plan
 from ._rows import concat_rows, n_rows, row_bytes, take_rows
-from ._span import Span, take_at
-from ._threads import n_parts_of
+from ._span import Span
 
 
 class Table:
@@ -111,21 +110,14 @@ class ArrayReader(CursorReader):
         rows, who = np.empty((len(self._row_steps), n), np.int64), np.empty(n, np.int32)
         moved = np.empty((3, len(streams)), np.int64)
         batch = {column.name: np.empty((n, *column.shape), column.dtype) for column in self._columns}
-        takes = [
-            (column.rows, column.base, column.unit, out.itemsize * math.prod(column.shape), out)
-            for column, out in zip(self._columns, batch.values(), strict=True)
-        ]
-        apart = n_parts_of(sum(out.nbytes for out in batch.values())) > 1
-        columns = np.empty((0 if apart else len(takes), 5), np.int64)
-        for i in range(len(columns)):
-            columns[i] = *takes[i][:4], takes[i][4].__array_interface__["data"][0]
+        columns = np.empty((len(batch), 5), np.int64)
+        for i, (column, out) in enumerate(zip(self._columns, batch.values(), strict=True)):
+            row = out.itemsize * math.prod(column.shape)
+            columns[i] = column.rows, column.base, column.unit, row, out.__array_interface__["data"][0]
         n_moved = _compiled.native.locate(
             streams, lengths, order, self._sizes, self._shuffled.view(np.uint8), self._keys, self._places, self._passes,
             self._scratch, self._row_starts, self._row_steps, self._lookup, rows, who, moved, columns,
         )  # fmt: skip
-        if apart:
-            for of_rows, base, unit, row, out in takes:
-                take_at(base, unit, rows[of_rows], row, out.reshape(-1).view(np.uint8))
         present, places, passes = moved[:, :n_moved]
         self.moved = (present, self._places[present], self._passes[present])
         self._places[present], self._passes[present] = places, passes

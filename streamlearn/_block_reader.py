@@ -64,7 +64,6 @@ class BlockReader(CursorReader):
         self._cache_bytes = max((stream._cache_bytes for stream in streams), default=0)
         n_threads = max((stream._prefetch for stream in streams), default=0)
         self._prefetcher = Prefetcher(n_threads) if n_threads else None
-        self.splits = not n_threads  # else the threads have other work
         self.n_ahead = _BLOCKS_AHEAD if n_threads else 1
         self._layouts: dict[int, Layout] = {}
         self._windows: dict[tuple[int, int, int], Window] = {}  # those that have more to give

@@ -13,7 +13,6 @@ from ._files import as_list, refuse_missing
 from ._optional import require
 from ._permute import inverse
 from ._rows import empty_rows, take_into_rows
-from ._threads import in_parts
 
 
 class Chosen:
@@ -160,7 +159,7 @@ class Columns(Chosen):
         # where values lie that no null interrupts
         addresses = np.array([column.buffers()[1].address + column.offset * size for column in columns], np.uintp)
         X = empty_rows(len(places), len(columns), self.dtype)
-        _lay_rows(addresses, places, size, X)
+        _compiled.native.lay_rows(addresses, places, size, X.reshape(-1).view(np.uint8))
         return X
 
     def _array(self, table: Any) -> np.ndarray:
@@ -197,20 +196,9 @@ def _rows_at(values: Any, places: np.ndarray) -> Any:
     ):
         rows = np.empty_like(values)
         address = np.array([values.__array_interface__["data"][0]], np.uintp)
-        _lay_rows(address, places, values.itemsize, rows)
+        _compiled.native.lay_rows(address, places, values.itemsize, rows.view(np.uint8))
         return rows
     return take_into_rows(values, inverse(places))
-
-
-def _lay_rows(addresses: np.ndarray, places: np.ndarray, size: int, out: np.ndarray) -> None:
-    """Write the values at these addresses, of each column one after another, to the rows at ``places``."""
-    native, rows = _compiled.native, out.reshape(-1).view(np.uint8)
-    assert native is not None
-
-    def lay(start: int, stop: int) -> None:
-        native.lay_rows(addresses + np.uintp(start * size), places[start:stop], size, rows)
-
-    in_parts(lay, len(places), out.nbytes)
 
 
 def _index(schema: Any) -> list[str]:

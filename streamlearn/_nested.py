@@ -305,7 +305,7 @@ class NestedReader(Reader):
             level.rewind(mix(seed, i, 1))
         self.row_bytes, self.blocks_alone, self.n_ahead = leaf.row_bytes, leaf.blocks_alone, leaf.n_ahead
         self.least_read_ahead, self.most_read_ahead = leaf.least_read_ahead, leaf.most_read_ahead
-        self.caller_plans, self.splits = leaf.caller_plans, leaf.splits
+        self.caller_plans = leaf.caller_plans
         self.many_visits = None if leaf.many_visits is None else 1  # each of the outer mux is many
 
     @property

@@ -70,7 +70,7 @@ class Blocks:
         self._stop = threading.Event()
         self._begun = False
         self._n_planned = self._n_gathered = 0
-        self._reading = Ahead(reader.blocks_alone, reader.least_read_ahead, reader.most_read_ahead, reader.splits)
+        self._reading = Ahead(reader.blocks_alone, reader.least_read_ahead, reader.most_read_ahead)
         keep_freed(_AT_ONCE * planner.largest_block * reader.row_bytes)
         self._n_ahead = min(reader.n_ahead, LAG - 1)
         self._plans: deque[Plan | Exception] = deque()  # that are not located, or why one could not be made

@@ -52,8 +52,6 @@ class Reader:
         Number of blocks of samples that a mux asks for before it works ahead in a thread.
     least_read_ahead, most_read_ahead : float
         The part of all the time that blocks of samples must take to be read ahead in a thread.
-    splits : bool
-        Whether loops over a block may be split among threads where the caller waits for it.
     caller_plans : bool
         Whether that thread leaves it to the caller to plan blocks.
     n_ahead : int
@@ -70,7 +68,6 @@ class Reader:
     blocks_alone = 4
     least_read_ahead = 0.05
     most_read_ahead = 1.0
-    splits = True
     caller_plans = True
     n_ahead = 1
     can_restart = False

@@ -9,7 +9,6 @@ import numpy as np
 from . import _compiled
 from ._memory import empty_bytes
 from ._rows import row_bytes
-from ._threads import in_parts
 
 # NumPy counts the bytes that rows at every address would have; of larger rows, a call for each array costs little.
 _LARGEST_ROW = 2**14
@@ -99,16 +98,5 @@ class Span:
             taken = rows.take(index) if rows.flags.c_contiguous else rows[index]
         else:
             taken = empty_bytes(len(index) * rows.itemsize)
-            take_at(*self.address, np.ascontiguousarray(index, np.int64), rows.itemsize, taken)
+            _compiled.native.take(*self.address, np.ascontiguousarray(index, np.int64), rows.itemsize, taken)
         return taken.view(self._dtype).reshape(len(index), *self._shape)
-
-
-def take_at(base: int, unit: int, index: np.ndarray, row: int, out: np.ndarray) -> None:
-    """Write the rows of ``row`` bytes at the addresses ``base + unit * index`` to ``out``, in compiled loops."""
-    native = _compiled.native
-    assert native is not None
-    in_parts(
-        lambda start, stop: native.take(base, unit, index[start:stop], row, out[start * row : stop * row]),
-        len(index),
-        len(out),
-    )

@@ -46,7 +46,7 @@ def threads_of_calls(clock, seconds_inside, seconds_between, after, n_calls=12, 
         results.append(ahead.next(function))
         clock.now += seconds_between + 60.0 * (len(results) - 1 == pause_after)
     ahead.close()
-    return results, [name.startswith("streamlearn-work") for name in threads[:n_calls]]
+    return results, [name.startswith("streamlearn-read") for name in threads[:n_calls]]
 
 
 def test_work_that_takes_most_of_the_time_is_done_ahead_from_some_call_on(clock):

@@ -13,7 +13,8 @@ PACKAGE = Path(streamlearn.__file__).parent
 # From the bottom to the top: a module imports only from layers below its own.
 LAYERS = [
     {"_native"},
-    {"_compiled", "_interrupts", "_labels", "_memory", "_optional", "_random", "_sklearn"},
+    {"_compiled", "_interrupts", "_labels", "_memory", "_optional", "_sklearn"},
+    {"_random"},
     {"_permute", "_rows"},
     {"_checkpoint_file", "_span", "_state"},
     {"_accumulate", "_passes", "_pieces"},

@@ -50,6 +50,7 @@ class Ahead:
         meanwhile: Callable[[], Any] | None = None,
         goes_on: Callable[[], bool] | None = None,
         at_once: bool = False,
+        wanted: Callable[[], bool] | None = None,
     ) -> Any:
         """Return the next result of ``function``, None being its last, and begin the one after that.
 
@@ -62,6 +63,8 @@ class Ahead:
             Whether the thread may call the function once more before the last result was fetched, without asking.
         at_once : bool, default=False
             Whether nobody could do anything since the last result was returned: such a call does not count.
+        wanted : callable, optional
+            Whether one more result is likely to be asked for.
         """
         if not self._futures:
             began, used = time.perf_counter(), time.process_time()
@@ -90,7 +93,8 @@ class Ahead:
         if result is not None and not self._futures and self._countdown < 0 and self._pays():
             if meanwhile is not None:
                 meanwhile()
-            self._begin(function, goes_on)
+            if wanted is None or wanted():
+                self._begin(function, goes_on)
         return result
 
     def _begin(self, function: Callable[[], Any], goes_on: Callable[[], bool] | None) -> None:

@@ -440,6 +440,11 @@ class MuxIterator:
             self._note_unsized()
         return self._blocks.take(n)
 
+    def expect(self, n: float) -> None:
+        """Note how many samples more will be taken, as far as is known: beyond them nothing is read ahead."""
+        if self._blocks is not None:
+            self._blocks.expect(n)
+
     def add_squares(self) -> None:
         """Add up the squares of floats where blocks are read, for :attr:`squares`."""
         if self._blocks is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
 from typing import Any
@@ -89,6 +90,14 @@ class Blocks:
         for waiting in (self._plans, self._located, self._planned_from, self._moves):
             waiting.clear()
         self._ended = False  # whether all is planned
+        self._n_given = self._n_read = self._n_laid_out = (
+            0  # samples of blocks that are used up, were read, were planned
+        )
+        self._n_wanted = math.inf
+
+    def expect(self, n: float) -> None:
+        """Note how many samples more will be asked for, so that none beyond are planned or read ahead."""
+        self._n_wanted = self._n_given + self.at + n
 
     def take(self, n: int) -> tuple[dict[str, Any], np.ndarray] | None:
         """Return the next ``n`` samples, fewer at the end, and the positions of their streams; None: there are no more."""
@@ -132,8 +141,12 @@ class Blocks:
         at_once : bool, default=False
             Whether the last one was read for the same batch.
         """
-        meanwhile, goes_on = (self._plan_ahead, self._has_plan) if self._reader.caller_plans else (None, None)
-        while (block := self._reading.next(self._read, meanwhile, goes_on, at_once)) is not None:
+        meanwhile = goes_on = None
+        wanted = self._wants_more
+        if self._reader.caller_plans:
+            meanwhile, goes_on, wanted = self._plan_ahead, self._has_plan, self._has_plan
+        self._n_given += len(self._who)
+        while (block := self._reading.next(self._read, meanwhile, goes_on, at_once, wanted)) is not None:
             if self._begun:
                 self._planned_from.popleft()
                 self._moves.popleft()
@@ -146,11 +159,14 @@ class Blocks:
 
     def _plan_ahead(self) -> None:
         """Plan a block, if there are not enough; the thread that reads them never does."""
-        if len(self._plans) < _PLANNED and not self._ended:
+        if len(self._plans) < _PLANNED and not self._ended and self._n_laid_out < self._n_wanted:
             self._plan()
 
     def _has_plan(self) -> bool:
         return bool(self._plans)
+
+    def _wants_more(self) -> bool:
+        return self._n_read < self._n_wanted
 
     def _read(self) -> tuple[dict[str, Any] | None, np.ndarray, dict[str, float]] | None:
         if self._reader.caller_plans:
@@ -159,7 +175,10 @@ class Blocks:
             self._locate()
         else:
             while not self._ended and (
-                not self._located or (len(self._located) < self._n_ahead and self._reader.has_room())
+                not self._located
+                or (
+                    len(self._located) < self._n_ahead and self._n_laid_out < self._n_wanted and self._reader.has_room()
+                )
             ):
                 self._plan()
                 self._locate()
@@ -169,6 +188,7 @@ class Blocks:
         if isinstance(located, Exception):
             raise located
         where, who = located
+        self._n_read += len(who)
         guard = None
         if self.failures.rules.handles:
             guard = Guard(self.failures, self._stop, self._n_gathered)
@@ -194,6 +214,7 @@ class Blocks:
         if not isinstance(plan, Exception):
             self._planned_from.append(before)
             self._n_planned += 1
+            self._n_laid_out += len(plan.order)
         self._plans.append(plan)
 
     def _locate(self) -> None:

@@ -257,6 +257,8 @@ class Run:
         trainer = self.trainer
         if self.iterator is None:
             self._begin_pass()
+        if getattr(self.iterator, "takes", False):
+            self.iterator.expect(self._n_wanted())
         # what hooks do between the calls is checked as usual
         checked = any(getattr(hook, "runs_user_code", True) for hook in self._hooks)
         with nullcontext() if checked else trainer.trusting(self.iterator):
@@ -274,6 +276,12 @@ class Run:
         elif self.progress is not None:
             self.ended = self.progress.stopped(trainer.estimator, *self._source.loss_arrays)
         self.stopped = self.ended
+
+    def _n_wanted(self) -> float:
+        """Samples that are to be trained before training ends or pauses, as far as is known."""
+        n_batches = math.inf if self._max_batches is None else self._max_batches - self.trainer.n_batches
+        in_batches = n_batches * (self._size or 1) + (0 if self.trainer.n_batches else self._first)
+        return min(self._most_samples - self.trainer.n_samples, in_batches)
 
     def _train(self, batch: Batch, counts: Any) -> None:
         trainer = self.trainer

@@ -139,6 +139,15 @@ class Schema:
         self.check_values(batch)
         self.finite = self.all_finite
 
+    def is_usual(self, squares: Mapping[str, float]) -> bool:
+        """Whether rows of the usual arrays whose squares add up to no more than these need no check."""
+        if self._usual is None:
+            return False
+        _, _, limit, y_dtype, _, y_limit = self._usual
+        return (limit is None or squares.get("X", math.inf) < limit) and (
+            y_dtype is None or y_limit is None or squares.get("y", math.inf) < y_limit
+        )
+
     @property
     def learned(self) -> bool:
         """Whether an item has told what others must be like."""

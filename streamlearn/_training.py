@@ -112,7 +112,8 @@ class Trainer:
                     "leave it out of the batches."
                 )
             params = {**params, "sample_weight": batch.sample_weight}
-        self._check_labels(batch.y, counts)
+        if self._known is not None:
+            self._check_labels(batch.y, counts)
         if batch.sample_weight is not None and not batch.sample_weight.any():
             self._count(batch, counts)
             self._skip()  # some estimators raise where no sample has weight
@@ -177,7 +178,7 @@ class Trainer:
 
     def _count(self, batch: Batch, counts: Any) -> None:
         self.n_samples += batch.n
-        if isinstance(counts, np.ndarray):
+        if type(counts) is np.ndarray:
             self._counted[1].append(counts)
             self._n_uncounted += batch.n
             if self._n_uncounted >= _COUNTED_AT_ONCE:
@@ -363,15 +364,20 @@ class Batches:
         return self._taken() if getattr(self.iterator, "takes", False) else self._joined()
 
     def _taken(self) -> Iterator[tuple[Batch, Any]]:
-        take = self.iterator.take
-        n = max(self._size or 1, self._first)
+        iterator, schema = self.iterator, self._schema
+        take = iterator.take
+        n, size = max(self._size or 1, self._first), self._size or 1
+        usual: Any = None  # of a block of rows that need no further check
         while (taken := take(n)) is not None:
             parts, who = taken
             batch = Batch(parts["X"], parts.get("y"), parts.get("sample_weight"), len(who))
-            if self._schema is not None and batch.n:
-                self._check_taken(self._schema, batch, who)
+            if schema is not None and batch.n:
+                squares = iterator.squares
+                if squares is not usual or not squares:
+                    self._check_taken(schema, batch, who)
+                    usual = squares if schema.finite and schema.is_usual(squares) else None
             yield batch, who
-            n = self._size or 1
+            n = size
 
     def _joined(self) -> Iterator[tuple[Batch, Any]]:
         iterator, ready = self.iterator, self.ready

@@ -5,8 +5,9 @@ import time
 
 import numpy as np
 import pytest
+from sklearn.preprocessing import StandardScaler
 
-from streamlearn import StochasticMux, StreamPool, from_arrays, from_npy
+from streamlearn import StochasticMux, StreamingEstimator, StreamPool, from_arrays, from_npy
 from streamlearn._ahead import Ahead
 from streamlearn._array_reader import ArrayReader
 from streamlearn._plan import Planner
@@ -123,3 +124,54 @@ def test_a_block_that_cannot_be_planned_is_told_after_those_before_it(pools, mon
     with pytest.raises(OSError, match="gone"):
         iterator.take(512)
     np.testing.assert_array_equal(np.concatenate(found), rows[:n_given])
+
+
+@pytest.mark.parametrize("kind", ["views", "separate", "files", "nested"])
+def test_beyond_what_will_be_asked_for_nothing_is_planned_or_read_and_more_is_to_be_had(kind, pools, monkeypatch):
+    mux = StochasticMux(pools[kind], 3, 16, random_state=0)
+    expected = rows_of(mux, False, monkeypatch)
+    monkeypatch.setattr(Ahead, "_pays", lambda self: True)
+    planned = []
+    plan = Planner.plan
+
+    def planning(self):
+        planned.append(plan(self))
+        return planned[-1]
+
+    monkeypatch.setattr(Planner, "plan", planning)
+    iterator = mux._start(None, (0,))
+    found = []
+
+    def take(n):
+        found.append(iterator.take(n)[0]["X"][:, 0].copy())
+
+    for _ in range(4):
+        iterator.expect(50_000)
+        for _ in range(10):
+            take(5000)
+        iterator._blocks._reading.settle()
+        sizes = [len(one.order) for one in planned]
+        given = sum(map(len, found))
+        assert sum(sizes) - sizes[-1] < given <= sum(sizes)
+    for _ in range(10):  # which nobody expected
+        take(5000)
+    iterator.close()
+    np.testing.assert_array_equal(np.concatenate(found), expected[:250_000])
+
+
+@pytest.mark.parametrize("settings", [{"max_batches": 60}, {"n_passes": 1, "mode": "with_replacement"}])
+@pytest.mark.parametrize("kind", ["views", "files"])
+def test_a_fit_reads_no_block_that_it_has_no_use_for(kind, settings, pools, monkeypatch):
+    monkeypatch.setattr(Ahead, "_pays", lambda self: True)
+    sizes = []
+    plan = Planner.plan
+
+    def planning(self):
+        sizes.append(len((planned := plan(self)).order))
+        return planned
+
+    monkeypatch.setattr(Planner, "plan", planning)
+    model = StreamingEstimator(StandardScaler(), lam=16, batch_size=1000, random_state=0, **settings).fit(pools[kind])
+    n = model.stream_counts_.sum()
+    assert n == (60_000 if "max_batches" in settings else N_ROWS)
+    assert sum(sizes) - sizes[-1] < n <= sum(sizes)

@@ -15,6 +15,10 @@ from ._permute import inverse
 from ._rows import empty_rows, take_into_rows
 
 
+# the kinds of values of Arrow that arrays have as they lie
+_PLAIN = {ord(letter): np.dtype(kind) for letter, kind in zip("gflLiI", ("f8", "f4", "i8", "u8", "i4", "u4"), strict=True)}
+
+
 class Chosen:
     """Which columns of a table are samples, targets and weights.
 
@@ -130,10 +134,11 @@ class Columns(Chosen):
             Where each row goes; None (default): as they lie.
         """
         if places is not None:
-            X = self._matrix_at(table, places) if self.is_matrix and part in (None, "X") else None
-            parts = self.convert(table, part) if X is None else self._others(table, part)
-            parts = {name: _rows_at(parts.pop(name), places) for name in list(parts)}
-            return parts if X is None else {"X": X, **parts}
+            parts = self._plain_parts(table, part, places)
+            missing = [name for name in self.parts if part in (None, name) and name not in parts]
+            for name in missing:
+                parts[name] = _rows_at(self.convert(table, name)[name], places)
+            return {name: parts[name] for name in self.parts if name in parts}
         parts = self._others(table, part)
         if part in (None, "X"):
             parts = {"X": self._frame(table) if self.is_frame else self._array(table), **parts}
@@ -148,19 +153,26 @@ class Columns(Chosen):
             parts["sample_weight"] = _numbers(table.column(self.weight)).astype(np.float64, copy=False)
         return parts
 
-    def _matrix_at(self, table: Any, places: np.ndarray) -> np.ndarray | None:
-        """Return floats of one kind as rows, in one step that also brings each to its place; None if that cannot be done."""
-        if _compiled.native is None or len(batches := table.select(self.features).to_batches()) != 1:
-            return None
-        columns = batches[0].columns
-        if any(column.null_count for column in columns):
-            return None
-        size = self.dtype.itemsize
-        # where values lie that no null interrupts
-        addresses = np.array([column.buffers()[1].address + column.offset * size for column in columns], np.uintp)
-        X = empty_rows(len(places), len(columns), self.dtype)
-        _compiled.native.lay_rows(addresses, places, size, X.reshape(-1).view(np.uint8))
-        return X
+    def _plain_parts(self, table: Any, part: str | None, places: np.ndarray) -> dict[str, Any]:
+        """Return the parts whose values lie one after another, without nulls, in one step that brings each row to its place."""
+        native = _compiled.native
+        if native is None or self.is_frame or len(batches := table.to_batches()) != 1:
+            return {}
+        names, addresses, letters = native.arrow_columns(*batches[0].__arrow_c_array__())
+        column = {name: i for i, name in enumerate(names)}
+        kinds = [_PLAIN.get(letter) for letter in letters]
+        parts: dict[str, Any] = {}
+        for name in self.parts:
+            columns = [column[of_part] for of_part in self.names_of(name)] if part in (None, name) else []
+            found = {kinds[i] for i in columns}
+            dtype = found.pop() if len(found) == 1 else None
+            if dtype is None or (name != "y" and dtype != (self.dtype if name == "X" else np.float64)):
+                continue
+            is_flat = name != "X" and not (name == "y" and self.target_is_list)
+            rows = np.empty(len(places), dtype) if is_flat else empty_rows(len(places), len(columns), dtype)
+            native.lay_rows(addresses[columns], places, dtype.itemsize, rows.reshape(-1).view(np.uint8))
+            parts[name] = rows
+        return parts
 
     def _array(self, table: Any) -> np.ndarray:
         if self.has_lists:

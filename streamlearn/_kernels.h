@@ -391,6 +391,38 @@ static void sl_look_up(const int64_t *table, int64_t *index, int64_t n)
 SL_SUM_OF_SQUARES(sl_sum_of_squares_8, double)
 SL_SUM_OF_SQUARES(sl_sum_of_squares_4, float)
 
+/* -- tables of Arrow (its C data interface, whose layout will not change) ------------------------------------------ */
+
+typedef struct sl_arrow_schema {
+    const char *format, *name, *metadata;
+    int64_t flags, n_children;
+    struct sl_arrow_schema **children, *dictionary;
+    void (*release)(struct sl_arrow_schema *);
+    void *private_data;
+} sl_arrow_schema;
+
+typedef struct sl_arrow_array {
+    int64_t length, null_count, offset, n_buffers, n_children;
+    const void **buffers;
+    struct sl_arrow_array **children, *dictionary;
+    void (*release)(struct sl_arrow_array *);
+    void *private_data;
+} sl_arrow_array;
+
+/* The kind of the values of a column, and where they lie one after another; 0: they do not, or some are null. */
+static char sl_arrow_column(const sl_arrow_schema *schema, const sl_arrow_array *array, int64_t offset, uintptr_t *address)
+{
+    const char kind = schema->format[0];
+    const int64_t size = kind == 'g' || kind == 'l' || kind == 'L' ? 8 : kind == 'f' || kind == 'i' || kind == 'I' ? 4 : 0;
+    *address = 0;
+    if (!size || schema->format[1] || schema->dictionary || array->n_buffers != 2)
+        return 0;
+    if (array->null_count > 0 || (array->null_count < 0 && array->buffers[0]))
+        return 0;
+    *address = (uintptr_t)array->buffers[1] + (uintptr_t)((offset + array->offset) * size);
+    return kind;
+}
+
 /* Rows that begin `step` bytes apart, one after another. */
 static void sl_copy_rows(const char *rows, int64_t step, int64_t n, int64_t row, char *out)
 {

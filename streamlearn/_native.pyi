@@ -1,6 +1,7 @@
+from collections.abc import Sequence
 from typing import Any
 
-from numpy import ndarray
+from numpy import dtype, ndarray
 
 VERSION: int
 
@@ -33,3 +34,5 @@ def seed_words(seed: int, n: int) -> ndarray: ...
 def keep(
     item: Any, X_room: ndarray, y_room: ndarray, start: int, most: int, X_limit: float | None, y_limit: float | None
 ) -> int: ...
+def arrow_columns(schema: Any, array: Any) -> tuple[list[str], ndarray, bytes]: ...
+def addresses(arrays: Sequence[Any], dtype: dtype, shape: tuple[int, ...]) -> ndarray | None: ...

@@ -2,7 +2,9 @@
 """The loops of ``_kernels.h`` for arrays; other threads use the interpreter meanwhile."""
 
 cimport numpy as cnp
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.long cimport PyLong_AsUnsignedLongLongMask
+from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.math cimport isinf
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
 
@@ -39,6 +41,15 @@ cdef extern from "_kernels.h" nogil:
     double sl_sum_of_squares_8(const double *values, int64_t n)
     double sl_sum_of_squares_4(const float *values, int64_t n)
     void sl_lay_rows_8(const char **columns, int64_t n_columns, const int64_t *places, int64_t n, char *out)
+    ctypedef struct sl_arrow_schema:
+        const char *name
+        int64_t n_children
+        sl_arrow_schema **children
+    ctypedef struct sl_arrow_array:
+        int64_t n_children, offset
+        sl_arrow_array **children
+    char sl_arrow_column(
+        const sl_arrow_schema *schema, const sl_arrow_array *array, int64_t offset, uintptr_t *address)
     void sl_copy_rows(const char *rows, int64_t step, int64_t n, int64_t row, char *out)
     uint64_t sl_mix(uint64_t h, uint64_t key)
     void sl_lay_rows_4(const char **columns, int64_t n_columns, const int64_t *places, int64_t n, char *out)
@@ -221,3 +232,46 @@ def keep(item, cnp.ndarray X_room, cnp.ndarray y_room, Py_ssize_t start, Py_ssiz
     if done == 1:
         done = copied(y, y_room, start, y_limit)
     return n if done == 1 else done
+
+
+def arrow_columns(schema, array):
+    """Return the names of the columns of a batch of Arrow, where their values lie, and of which kind, as letters of Arrow.
+
+    ``schema, array`` are what ``__arrow_c_array__`` gives. The letter is 0 where values are null, or not of 4 or 8 bytes each.
+    """
+    cdef sl_arrow_schema *of_kinds = <sl_arrow_schema *>PyCapsule_GetPointer(schema, "arrow_schema")
+    cdef sl_arrow_array *of_values = <sl_arrow_array *>PyCapsule_GetPointer(array, "arrow_array")
+    cdef cnp.npy_intp n = of_values.n_children
+    cdef cnp.ndarray addresses = cnp.PyArray_SimpleNew(1, &n, cnp.NPY_UINTP)
+    cdef uintptr_t *found = <uintptr_t *>cnp.PyArray_DATA(addresses)
+    cdef bytes kinds = PyBytes_FromStringAndSize(NULL, n)
+    cdef list names = []
+    cdef Py_ssize_t i
+    for i in range(n):
+        PyBytes_AS_STRING(kinds)[i] = sl_arrow_column(
+            of_kinds.children[i], of_values.children[i], of_values.offset, &found[i])
+        names.append(of_kinds.children[i].name.decode())
+    return names, addresses, kinds
+
+
+def addresses(arrays, dtype, shape):
+    """Return where arrays begin; None if one is not of rows of this dtype and shape, one after another, or has none."""
+    cdef cnp.npy_intp n = len(arrays)
+    cdef cnp.ndarray found = cnp.PyArray_SimpleNew(1, &n, cnp.NPY_INT64)
+    cdef Py_ssize_t i = 0
+    cdef cnp.ndarray array
+    cdef int n_dims = 1 + len(shape), j
+    for values in arrays:
+        if not cnp.PyArray_CheckExact(values):
+            return None
+        array = values
+        if cnp.PyArray_NDIM(array) != n_dims or not cnp.PyArray_IS_C_CONTIGUOUS(array) or not cnp.PyArray_ISALIGNED(array):
+            return None
+        if not cnp.PyArray_SIZE(array) or <object>cnp.PyArray_DESCR(array) is not dtype:
+            return None
+        for j in range(1, n_dims):
+            if cnp.PyArray_DIM(array, j) != shape[j - 1]:
+                return None
+        (<int64_t *>cnp.PyArray_DATA(found))[i] = <int64_t><uintptr_t>cnp.PyArray_DATA(array)
+        i += 1
+    return found

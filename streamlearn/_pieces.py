@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from . import _compiled
+from ._memory import empty_bytes
 from ._permute import counted_from
-from ._rows import concat_rows, slice_rows, take_rows
+from ._rows import concat_rows, row_bytes, slice_rows, take_rows
 from ._span import Span
 
 
@@ -58,6 +60,8 @@ class Pieces:
 
     def gather(self, values: Sequence[Any]) -> Any:
         """Return the rows of these values of the tables, in time."""
+        if (taken := self._taken(values)) is not None:
+            return taken
         if Span.fits(values):
             span = Span(values)
             starts = span.bases[self.which] + span.step * self.starts
@@ -74,6 +78,21 @@ class Pieces:
         take = _take if len(values) > 1 else take_rows
         taken = [take(value, rows) for value, rows in zip(values, of_tables, strict=True)]
         return take_rows(concat_rows(taken), back)
+
+
+    def _taken(self, values: Sequence[Any]) -> np.ndarray | None:
+        """Return the rows of arrays by their addresses, in compiled loops; None if that cannot be done."""
+        native, first = _compiled.native, values[0]
+        if native is None or type(first) is not np.ndarray or first.dtype.hasobject:
+            return None
+        addresses = native.addresses(values, first.dtype, first.shape[1:])
+        if addresses is None:
+            return None
+        lowest, row = int(addresses.min()), row_bytes(first)
+        starts = (addresses - lowest)[self.which] + row * self.starts
+        taken = empty_bytes(row * len(self.order))
+        native.take(lowest, 1, counted_from(starts, self.lengths, row, self.order), row, taken)
+        return taken.view(first.dtype).reshape(-1, *first.shape[1:])
 
 
 def _take(values: Any, rows: np.ndarray) -> Any:

@@ -115,8 +115,8 @@ class BlockReader(CursorReader):
             while at < end:
                 later, place = divmod(at, size)
                 layout = self._layout(stream, number + later)
-                w = int(np.searchsorted(layout.starts, place, side="right")) - 1
-                begin, stop = (later * size + int(edge) for edge in layout.starts[w : w + 2])
+                w = layout.at(place)
+                begin, stop = (later * size + edge for edge in layout.starts[w : w + 2].tolist())
                 edges.append((i * room + begin, i * room + stop))
                 windows.append(self._pin(stream, layout, w, min(stop, end) - at))
                 at = stop
@@ -127,7 +127,7 @@ class BlockReader(CursorReader):
         layout = self._layouts.get(stream)
         if layout is None or layout.number != number:
             streamer = self._streams[stream]
-            key = mix32(self._keys[stream : stream + 1] ^ pass_key(np.array([number])))
+            key = int(mix32(self._keys[stream : stream + 1] ^ pass_key(np.array([number])))[0])
             layout = Layout(streamer._source.rows(), streamer._window or 1, key, streamer._shuffle, number)
             self._layouts[stream] = layout
         return layout
@@ -157,7 +157,7 @@ class BlockReader(CursorReader):
                     continue
                 place = int(self._places[stream])
                 layout = self._layout(stream, int(self._passes[stream]))
-                w = int(np.searchsorted(layout.starts, place, side="right")) - 1
+                w = layout.at(place)
                 window = self._window(stream, layout, w)
                 self._submit(window)
                 # Streams that begin together end their windows together: what begins early is spread over the time between.
@@ -174,7 +174,7 @@ class BlockReader(CursorReader):
         if window is None:
             blocks = layout.order[layout.cuts[w] : layout.cuts[w + 1]].tolist()
             size = int(layout.starts[w + 1] - layout.starts[w])
-            key = int(layout.keys[w]) if self._shuffled[stream] else None
+            key = layout.key(w) if self._shuffled[stream] else None
             begin = int(layout.number * self._sizes[stream] + layout.starts[w])
             window = Window(stream, self._streams[stream]._source, begin, blocks, size, key)
             self._windows[name] = window

@@ -14,7 +14,6 @@ from ._optional import require
 from ._permute import inverse
 from ._rows import empty_rows, take_into_rows
 
-
 # the kinds of values of Arrow that arrays have as they lie
 _PLAIN = {ord(letter): np.dtype(kind) for letter, kind in zip("gflLiI", ("f8", "f4", "i8", "u8", "i4", "u4"), strict=True)}
 

@@ -150,13 +150,18 @@ class CursorReader(Reader):
         by_stream = np.argsort(streams, kind="stable")
         lengths_by = lengths[by_stream]
         ends = np.cumsum(lengths_by)
-        first = np.flatnonzero(np.diff(streams[by_stream], prepend=-1))
-        present = streams[by_stream[first]]
-        counts = np.diff(ends[np.append(first[1:] - 1, len(ends) - 1)], prepend=0)
+        sorted_streams = streams[by_stream]
+        begins = np.empty(len(streams) + 1, bool)
+        begins[0] = begins[-1] = True
+        np.not_equal(sorted_streams[1:], sorted_streams[:-1], out=begins[1:-1])
+        edges = begins.nonzero()[0]
+        first, n_runs = edges[:-1], edges[1:] - edges[:-1]
+        present = sorted_streams[first]
+        counts = ends[edges[1:] - 1]
+        counts[1:] -= counts[:-1].copy()
         sizes, places = self._sizes[present], self._places[present]
         # runs of one stream follow each other in its order, as they stand
         run_places = np.empty(len(streams), np.int64)
-        n_runs = np.diff(np.append(first, len(streams)))
         run_places[by_stream] = ends - lengths_by + np.repeat(places - (np.cumsum(counts) - counts), n_runs)
         who = np.repeat(streams.astype(np.int32), lengths)
         totals = places + counts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from types import ModuleType
 
 
@@ -14,6 +15,9 @@ def require(module: str, *, extra: str, purpose: str) -> ModuleType:
     ImportError
         If the module is missing; the message names the extra to install.
     """
+    found = sys.modules.get(module)
+    if found is not None and not getattr(found.__spec__, "_initializing", False):  # it is asked for at each block
+        return found
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:

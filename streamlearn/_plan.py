@@ -250,7 +250,8 @@ def sorted_by_slot(slots: np.ndarray, n_slots: int) -> tuple[np.ndarray, np.ndar
     if _compiled.native is not None and n_slots <= _MOST_SHORT:
         order, ends = np.empty(len(slots), np.int64), np.empty(n_slots, np.int64)
         _compiled.native.sort_slots(slots.astype(np.uint16, copy=False), order, ends)
-        return order, np.diff(ends, prepend=0)
+        ends[1:] -= ends[:-1].copy()
+        return order, ends
     if n_slots <= _MOST_SHORT:
         slots = slots.astype(np.uint8 if n_slots <= 2**8 else np.uint16)  # by radix
     return np.argsort(slots, kind="stable"), np.bincount(slots, minlength=n_slots)

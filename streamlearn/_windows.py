@@ -8,7 +8,10 @@ from typing import Any
 import numpy as np
 
 from ._permute import permutation
-from ._random import mix_array
+from ._random import mix_one
+
+
+_FIRST, _BOTH_ENDS = np.zeros(1, np.int64), np.arange(2)
 
 
 class Window:
@@ -59,17 +62,19 @@ class Layout:
         Places in the pass at which windows begin, and its length.
     cuts : ndarray of shape (n_windows + 1,)
         The same among the blocks.
-    keys : ndarray of shape (n_windows,), uint32
-        For the permutation of each window.
     """
 
-    __slots__ = ("cuts", "keys", "number", "order", "starts")
+    __slots__ = ("_key", "cuts", "number", "order", "starts")
 
-    def __init__(self, rows: np.ndarray, window: int, key: np.ndarray, shuffle: bool, number: int) -> None:
+    def __init__(self, rows: np.ndarray, window: int, key: int, shuffle: bool, number: int) -> None:
         self.number = number
+        self._key = key
+        if len(rows) == 1 and rows[0]:
+            self.order, self.cuts, self.starts = _FIRST, _BOTH_ENDS, np.array([0, rows[0]])
+            return
         blocks = np.flatnonzero(rows)
         if shuffle and len(blocks) > 1:
-            blocks = blocks[permutation(len(blocks), int(key[0]))]
+            blocks = blocks[permutation(len(blocks), key)]
         ends = np.cumsum(rows[blocks])
         cuts = np.arange(len(blocks) + 1)
         if window > int(rows[blocks].min()):
@@ -80,4 +85,11 @@ class Layout:
             cuts = np.array(at)
         self.order, self.cuts = blocks, cuts
         self.starts = np.append(0, ends)[cuts]
-        self.keys = mix_array(int(key[0]), np.arange(1, len(cuts)))
+
+    def at(self, place: int) -> int:
+        """Return the window in which a place lies."""
+        return int(self.starts.searchsorted(place, "right")) - 1
+
+    def key(self, w: int) -> int:
+        """Return the key of the permutation of a window."""
+        return mix_one(self._key, w + 1)

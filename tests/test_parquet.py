@@ -407,7 +407,45 @@ def test_a_row_group_takes_over_the_memory_of_one_that_is_used_up(tmp_path, monk
     assert 0 < len(taken) <= 3 * n_active
 
 
-@pytest.mark.parametrize("case", ["floats", "single", "nulls", "mixed", "slices", "texts", "lists"])
+ORDERED = ["floats", "single", "half", "nulls", "ints", "mixed", "slices", "chunks", "texts", "lists", "codes"]
+TARGETS = [
+    "int64",
+    "uint64",
+    "int32",
+    "uint32",
+    "int16",
+    "bool",
+    "float64",
+    "float32",
+    "text",
+    "category",
+    "two",
+    "two kinds",
+]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_targets_and_weights_come_in_an_order(way, target):
+    rng = np.random.default_rng(0)
+    kinds = {"text": str, "category": str, "two": np.int64, "two kinds": np.int64}
+    values = rng.integers(0, 2, 500).astype(kinds.get(target, target))
+    t = pa.array(values).dictionary_encode() if target == "category" else pa.array(values)
+    table = pa.table(
+        {"a": rng.random(500), "t": t, "u": values.astype("f4" if target == "two kinds" else values.dtype)}
+    )
+    table = table.append_column(
+        "w", pa.array(rng.integers(1, 9, 500).astype(np.float32 if target == "bool" else np.int64))
+    )
+    columns = Columns(table.schema, ["t", "u"] if "two" in target else "t", ["a"], "w", "the table")
+    places = rng.permutation(500)
+    found, expected = columns.convert(table, places=places), columns.convert(table)
+    assert list(found) == list(expected) == ["X", "y", "sample_weight"]
+    for name, rows in expected.items():
+        assert found[name].dtype == rows.dtype
+        np.testing.assert_array_equal(found[name][places], rows)
+
+
+@pytest.mark.parametrize("case", ORDERED)
 def test_columns_come_in_an_order(way, case):
     rng = np.random.default_rng(0)
     a, b = rng.random(500), rng.random(500)
@@ -415,7 +453,11 @@ def test_columns_come_in_an_order(way, case):
         "floats": {"a": a, "b": b},
         "single": {"a": a.astype(np.float32), "b": b.astype(np.float32)},
         "nulls": {"a": pa.array(np.where(a < 0.1, None, a).tolist(), pa.float64()), "b": b},
+        "half": {"a": a.astype(np.float16), "b": b.astype(np.float16)},
+        "ints": {"a": (10 * a).astype(int), "b": (10 * b).astype(int)},
         "mixed": {"a": a, "b": (10 * b).astype(int)},
+        "chunks": {"a": a, "b": b},
+        "codes": {"a": a, "b": pa.array((10 * b).astype(int)).dictionary_encode()},
         "slices": {"a": a, "b": b},
         "texts": {"a": a, "b": b.astype(str)},
         "lists": {"a": a, "b": pa.array([[x, x] for x in b])},
@@ -423,10 +465,13 @@ def test_columns_come_in_an_order(way, case):
     table = pa.table({**table, "t": np.arange(500), "w": a})
     if case == "slices":
         table = table.slice(3, 400)
+    if case == "chunks":
+        table = pa.concat_tables([table.slice(0, 10), table.slice(10)])
     columns = Columns(table.schema, "t", None, "w", "the table")
     places = rng.permutation(len(table))
     found = columns.convert(table, places=places)
     for name, values in columns.convert(table).items():
         assert type(found[name]) is type(values)
+        assert getattr(found[name], "dtype", None) == getattr(values, "dtype", None)
         np.testing.assert_array_equal(take_rows(found[name], places), values)
     np.testing.assert_array_equal(columns.convert(table, "y", places)["y"][places], columns.convert(table)["y"])

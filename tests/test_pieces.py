@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
@@ -13,6 +13,13 @@ KINDS = {
     "array": lambda values: values,
     "float32": lambda values: values.astype(np.float32),
     "one dimension": lambda values: values[:, 0].copy(),
+    "images": lambda values: np.repeat(values[:, :, None], 2, axis=2),
+    "no features": lambda values: values[:, :0],
+    "in columns": np.asfortranarray,
+    "every second column": lambda values: np.repeat(values, 2, axis=1)[:, ::2],
+    "other order of bytes": lambda values: values.astype(">f8"),
+    "dates": lambda values: values.astype("M8[s]"),
+    "fixed texts": lambda values: values.astype("U5"),
     "texts": lambda values: values.astype(str).astype(object),
     "sparse": sparse.csr_array,
     "frame": lambda values: pd.DataFrame(values, columns=["a", "b", "c"]),
@@ -44,14 +51,28 @@ def one_by_one(tables, drawn, order):
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(pieces())
-@settings(max_examples=40)
-def test_rows_come_in_time(kind, drawn):
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_rows_come_in_time(way, kind, drawn):
     sizes, drawn, order = drawn
     values = np.arange(3.0 * sum(sizes)).reshape(-1, 3)
     tables = [KINDS[kind](part) for part in np.split(values, np.cumsum(sizes)[:-1])]
     gathered = Pieces(*np.array(drawn).T, np.array(order)).gather(tables)
     assert type(gathered) is type(tables[0])
     np.testing.assert_array_equal(dense(gathered), np.array(one_by_one(tables, drawn, order)))
+
+
+@pytest.mark.parametrize("others", ["float32", "wider", "in columns", "frame"])
+def test_tables_of_several_kinds(way, others):
+    values = np.arange(12.0).reshape(-1, 3)
+    other = {"wider": np.zeros((4, 4)), **{kind: KINDS[kind](values) for kind in ("float32", "in columns", "frame")}}[
+        others
+    ]
+    pieces = Pieces(np.array([0, 1]), np.array([1, 0]), np.array([2, 3]), np.array([4, 1, 3, 0, 2]))
+    if others == "wider":
+        with pytest.raises(ValueError, match="dimensions"):
+            pieces.gather([values, other])
+    else:
+        np.testing.assert_array_equal(pieces.gather([values, other]), values[[1, 2, 2, 0, 1]])
 
 
 @given(pieces(), st.data())

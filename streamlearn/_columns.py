@@ -15,7 +15,9 @@ from ._permute import inverse
 from ._rows import empty_rows, take_into_rows
 
 # the kinds of values of Arrow that arrays have as they lie
-_PLAIN = {ord(letter): np.dtype(kind) for letter, kind in zip("gflLiI", ("f8", "f4", "i8", "u8", "i4", "u4"), strict=True)}
+_PLAIN = {
+    ord(letter): np.dtype(kind) for letter, kind in zip("gflLiI", ("f8", "f4", "i8", "u8", "i4", "u4"), strict=True)
+}
 
 
 class Chosen:
@@ -162,14 +164,27 @@ class Columns(Chosen):
         kinds = [_PLAIN.get(letter) for letter in letters]
         parts: dict[str, Any] = {}
         for name in self.parts:
-            columns = [column[of_part] for of_part in self.names_of(name)] if part in (None, name) else []
-            found = {kinds[i] for i in columns}
-            dtype = found.pop() if len(found) == 1 else None
-            if dtype is None or (name != "y" and dtype != (self.dtype if name == "X" else np.float64)):
+            if part not in (None, name):
                 continue
+            columns = [column[of_part] for of_part in self.names_of(name)]
+            where, converted = addresses[columns], []
+            if name == "X" and not self.has_lists:
+                dtype = self.dtype
+                for j, i in enumerate(columns):
+                    if (
+                        kinds[i] is None or kinds[i] != dtype
+                    ):  # with nulls, or of another kind: to NumPy, None is one of floats
+                        converted.append(np.ascontiguousarray(_numbers(table.column(i)), dtype))
+                        where[j] = converted[-1].__array_interface__["data"][0]
+            else:
+                found = {kinds[i] for i in columns}
+                one = found.pop() if len(found) == 1 else None
+                if one is None or (name == "sample_weight" and one != np.float64):
+                    continue
+                dtype = one
             is_flat = name != "X" and not (name == "y" and self.target_is_list)
             rows = np.empty(len(places), dtype) if is_flat else empty_rows(len(places), len(columns), dtype)
-            native.lay_rows(addresses[columns], places, dtype.itemsize, rows.reshape(-1).view(np.uint8))
+            native.lay_rows(where, places, dtype.itemsize, rows.reshape(-1).view(np.uint8))
             parts[name] = rows
         return parts
 

@@ -60,8 +60,8 @@ class Pieces:
 
     def gather(self, values: Sequence[Any]) -> Any:
         """Return the rows of these values of the tables, in time."""
-        if (taken := self._taken(values)) is not None:
-            return taken
+        if (by_address := self._taken(values)) is not None:
+            return by_address
         if Span.fits(values):
             span = Span(values)
             starts = span.bases[self.which] + span.step * self.starts
@@ -78,7 +78,6 @@ class Pieces:
         take = _take if len(values) > 1 else take_rows
         taken = [take(value, rows) for value, rows in zip(values, of_tables, strict=True)]
         return take_rows(concat_rows(taken), back)
-
 
     def _taken(self, values: Sequence[Any]) -> np.ndarray | None:
         """Return the rows of arrays by their addresses, in compiled loops; None if that cannot be done."""

@@ -10,7 +10,6 @@ import numpy as np
 from ._permute import permutation
 from ._random import mix_one
 
-
 _FIRST, _BOTH_ENDS = np.zeros(1, np.int64), np.arange(2)
 
 

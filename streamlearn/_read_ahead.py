@@ -90,10 +90,9 @@ class Blocks:
         for waiting in (self._plans, self._located, self._planned_from, self._moves):
             waiting.clear()
         self._ended = False  # whether all is planned
-        self._n_given = self._n_read = self._n_laid_out = (
-            0  # samples of blocks that are used up, were read, were planned
-        )
-        self._n_wanted = math.inf
+        self._n_given = 0  # samples of blocks that are used up,
+        self._n_read = self._n_laid_out = 0  # that were read, that were planned,
+        self._n_wanted = math.inf  # and that will be asked for
 
     def expect(self, n: float) -> None:
         """Note how many samples more will be asked for, so that none beyond are planned or read ahead."""
@@ -159,11 +158,14 @@ class Blocks:
 
     def _plan_ahead(self) -> None:
         """Plan a block, if there are not enough; the thread that reads them never does."""
-        if len(self._plans) < _PLANNED and not self._ended and self._n_laid_out < self._n_wanted:
+        if len(self._plans) < _PLANNED and not self._ended and self._lays_out_more():
             self._plan()
 
     def _has_plan(self) -> bool:
         return bool(self._plans)
+
+    def _lays_out_more(self) -> bool:
+        return self._n_laid_out < self._n_wanted
 
     def _wants_more(self) -> bool:
         return self._n_read < self._n_wanted
@@ -176,9 +178,7 @@ class Blocks:
         else:
             while not self._ended and (
                 not self._located
-                or (
-                    len(self._located) < self._n_ahead and self._n_laid_out < self._n_wanted and self._reader.has_room()
-                )
+                or (len(self._located) < self._n_ahead and self._lays_out_more() and self._reader.has_room())
             ):
                 self._plan()
                 self._locate()

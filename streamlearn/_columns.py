@@ -107,6 +107,7 @@ class Columns(Chosen):
                 raise ValueError(
                     f"{where}: column {name!r} is {self.types[name]}, which cannot be a target or a weight."
                 )
+        self._names_are_plain = not any("\0" in name for name in self.names)  # which ends a name in C
         self.has_lists = any(kinds[name] == "list" for name in self.features)
         self.dtype = _common_dtype([self.types[name] for name in self.features])
         self.is_matrix = not self.has_lists and _is_matrix([self.types[name] for name in self.features])
@@ -157,7 +158,7 @@ class Columns(Chosen):
     def _plain_parts(self, table: Any, part: str | None, places: np.ndarray) -> dict[str, Any]:
         """Return the parts whose values lie one after another, without nulls, in one step that brings each row to its place."""
         native = _compiled.native
-        if native is None or self.is_frame or len(batches := table.to_batches()) != 1:
+        if native is None or not self._names_are_plain or self.is_frame or len(batches := table.to_batches()) != 1:
             return {}
         names, addresses, letters = native.arrow_columns(*batches[0].__arrow_c_array__())
         column = {name: i for i, name in enumerate(names)}

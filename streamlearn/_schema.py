@@ -139,13 +139,15 @@ class Schema:
         self.check_values(batch)
         self.finite = self.all_finite
 
-    def is_usual(self, squares: Mapping[str, float]) -> bool:
-        """Whether rows of the usual arrays whose squares add up to no more than these need no check."""
-        if self._usual is None:
+    def is_usual(self, batch: Batch, squares: Mapping[str, float]) -> bool:
+        """Whether further rows like these need no check, since the squares of all of them add up to no more than this."""
+        if self._usual is None or not self.finite or batch.sample_weight is not None:
             return False
-        _, _, limit, y_dtype, _, y_limit = self._usual
+        dtype, _, limit, y_dtype, _, y_limit = self._usual
+        if getattr(batch.X, "dtype", None) is not dtype or getattr(batch.y, "dtype", None) is not y_dtype:
+            return False  # limits are those of one kind of numbers
         return (limit is None or squares.get("X", math.inf) < limit) and (
-            y_dtype is None or y_limit is None or squares.get("y", math.inf) < y_limit
+            y_limit is None or squares.get("y", math.inf) < y_limit
         )
 
     @property

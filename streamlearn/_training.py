@@ -375,7 +375,7 @@ class Batches:
                 squares = iterator.squares
                 if squares is not usual or not squares:
                     self._check_taken(schema, batch, who)
-                    usual = squares if schema.finite and schema.is_usual(squares) else None
+                    usual = squares if schema.is_usual(batch, squares) else None
             yield batch, who
             n = size
 

@@ -445,6 +445,12 @@ def test_targets_and_weights_come_in_an_order(way, target):
         np.testing.assert_array_equal(found[name][places], rows)
 
 
+def test_names_that_no_string_of_c_can_hold(way):
+    table = pa.table({"a\0b": [1.0, 2.0], "a": [3.0, 4.0], "t": [0, 1]})
+    columns = Columns(table.schema, "t", None, None, "the table")
+    np.testing.assert_array_equal(columns.convert(table, places=np.array([1, 0]))["X"], [[2, 4], [1, 3]])
+
+
 @pytest.mark.parametrize("case", ORDERED)
 def test_columns_come_in_an_order(way, case):
     rng = np.random.default_rng(0)

@@ -123,6 +123,11 @@ def test_a_light_generator_is_pickled():
     assert copy.random() == rng.random()
 
 
+def test_a_light_generator_tells_what_it_was_seeded_with():
+    seeds = light_generator(7).bit_generator.seed_seq
+    assert (seeds.entropy, seeds.spawn_key) == (7, ())
+
+
 @pytest.mark.parametrize("n_words", [1, 2, 5])
 def test_words_of_either_kind(n_words):
     words = _random.Words(7)

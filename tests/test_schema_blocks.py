@@ -3,6 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.base import clone
+from sklearn.linear_model import SGDRegressor
 from sklearn.naive_bayes import GaussianNB
 from sklearn.preprocessing import StandardScaler
 
@@ -105,3 +107,67 @@ def test_a_file_that_has_changed(tmp_path):
         StreamingEstimator(StandardScaler(), random_state=0).fit(pool)
     assert "b.npy" in said(caught.value)
     assert "4" in said(caught.value)
+
+
+def ints_and_floats(n, change):
+    """Two tables of several batches each, one of ints, whose last row is changed once it is one of floats."""
+    X, y = np.arange(2.0 * n).reshape(n, 2) % 3, np.arange(n) % 2
+    others = X.copy(), y.astype(float)
+    change(*others)
+    return [(X.astype(np.int64), y), (others[0], others[1] if np.isnan(others[1]).any() else y)]
+
+
+def late_nan(X, y):
+    X[-1, 1] = np.nan
+
+
+def late_target(X, y):
+    y[-1] = np.nan
+
+
+def in_turn(change, seed):
+    """An estimator that reads tables one after another, and does not look at what was found finite."""
+    inner, classes = (SGDRegressor(shuffle=False), None) if change is late_target else (GaussianNB(), [0, 1])
+    return StreamingEstimator(
+        inner, n_active=1, lam=None, batch_size=32, classes=classes, n_passes=1, random_state=seed
+    )
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(
+    ("change", "message"), [(late_nan, "X has nan in row 8191 of rows"), (late_target, "y has nan in row 8191 of rows")]
+)
+def test_the_last_row_of_a_block_of_another_kind_than_the_first_one(tmp_path, change, message, seed):
+    for i, (X, y) in enumerate(ints_and_floats(65536, change)):
+        np.save(tmp_path / f"X{i}.npy", X)
+        np.save(tmp_path / f"y{i}.npy", y)
+    pool = from_npy(str(tmp_path / "X*.npy"), str(tmp_path / "y*.npy"), shuffle=False)
+    model = in_turn(change, seed)
+    with pytest.raises(ValueError, match=message):
+        model.fit(pool)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(("change", "message"), [(late_nan, "X has nan in row"), (late_target, "y has nan in row")])
+def test_the_last_row_of_an_array_of_another_kind_than_the_first_one(change, message, seed):
+    arrays = ints_and_floats(100_000, change)
+    pool = StreamPool([stream for X, y in arrays for stream in from_arrays(X, y, shuffle=False)])
+    model = in_turn(change, seed)
+    with pytest.raises(ValueError, match=message):
+        model.fit(pool)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_value_that_single_precision_cannot_hold_at_the_end_of_an_array(seed):
+    X, y = np.arange(200_000.0).reshape(-1, 2) % 3, np.arange(100_000) % 2
+    wide = X.copy()
+    wide[-1, 0] = 1e39
+    parts = (X.astype(np.float32), wide)
+    pool = StreamPool([stream for part in parts for stream in from_arrays(part, y, shuffle=False)])
+    model = in_turn(None, seed)
+    first = int(clone(model).set_params(max_batches=1).fit(pool).stream_counts_.argmax())
+    if first == 1:  # its kind is that of all
+        model.fit(pool)
+        return
+    with pytest.raises(ValueError, match=r"1e\+39 in row 99999 .* which is too large for float32"):
+        model.fit(pool)

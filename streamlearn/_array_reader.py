@@ -14,9 +14,11 @@ from . import _compiled
 from ._cursors import CursorReader, Runs, by_table, pass_key
 from ._permute import counted_from, permute
 from ._random import mix32
-from ._reader import Plan
+from ._reader import Added, Plan
 from ._rows import concat_rows, n_rows, row_bytes, take_rows
 from ._span import Span
+
+_ADDED = (np.dtype(np.float64), np.dtype(np.float32))  # in the order of bytes of this machine
 
 
 class Table:
@@ -95,6 +97,7 @@ class ArrayReader(CursorReader):
 
     def restarted(self, seed: int) -> ArrayReader:
         new = copy.copy(self)
+        new.adds_squares = False
         new._rewind(seed)
         return new
 
@@ -109,15 +112,20 @@ class ArrayReader(CursorReader):
         n = len(order)
         rows, who = np.empty((len(self._row_steps), n), np.int64), np.empty(n, np.int32)
         moved = np.empty((3, len(streams)), np.int64)
-        batch = {column.name: np.empty((n, *column.shape), column.dtype) for column in self._columns}
-        columns = np.empty((len(batch), 5), np.int64)
+        batch = Added({column.name: np.empty((n, *column.shape), column.dtype) for column in self._columns})
+        columns, squares = np.empty((len(batch), 6), np.int64), np.zeros(len(batch))
+        added = {}
         for i, (column, out) in enumerate(zip(self._columns, batch.values(), strict=True)):
             row = out.itemsize * math.prod(column.shape)
-            columns[i] = column.rows, column.base, column.unit, row, out.__array_interface__["data"][0]
+            size = out.itemsize if self.adds_squares and column.dtype in _ADDED else 0
+            columns[i] = column.rows, column.base, column.unit, row, out.__array_interface__["data"][0], size
+            if size:
+                added[column.name] = i
         n_moved = _compiled.native.locate(
             streams, lengths, order, self._sizes, self._shuffled.view(np.uint8), self._keys, self._places, self._passes,
-            self._scratch, self._row_starts, self._row_steps, self._lookup, rows, who, moved, columns,
+            self._scratch, self._row_starts, self._row_steps, self._lookup, rows, who, moved, columns, squares,
         )  # fmt: skip
+        batch.squares = {name: float(squares[i]) for name, i in added.items()}
         present, places, passes = moved[:, :n_moved]
         self.moved = (present, self._places[present], self._passes[present])
         self._places[present], self._passes[present] = places, passes

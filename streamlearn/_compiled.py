@@ -9,7 +9,7 @@ from types import ModuleType
 
 import numpy as np
 
-_VERSION = 2
+_VERSION = 3
 
 native: ModuleType | None
 try:

@@ -346,11 +346,13 @@ static void sl_count(
 #define SL_ROWS_AHEAD 16
 #define SL_MOST_AHEAD 1024 /* bytes of a row: what comes after them the processor foresees by itself */
 
-/* Rows of `row` bytes at `base + unit * index[i]`, one after the other. */
-static void sl_take(const char *base, int64_t unit, const int64_t *index, int64_t n, int64_t row, char *out)
+/* Rows of `row` bytes at `base + unit * index[i]`, one after the other: those from `start` to `stop`, of `n` in all. */
+static void sl_take_part(
+    const char *base, int64_t unit, const int64_t *index, int64_t start, int64_t stop, int64_t n, int64_t row, char *out)
 {
     const int64_t reach = row < SL_MOST_AHEAD ? row : SL_MOST_AHEAD;
-    for (int64_t i = 0; i < n; i++, out += row) {
+    out += start * row;
+    for (int64_t i = start; i < stop; i++, out += row) {
         if (i + SL_ROWS_AHEAD < n) {
             const char *soon = base + unit * index[i + SL_ROWS_AHEAD];
             for (int64_t at = 0; at < reach; at += SL_LINE)
@@ -362,6 +364,11 @@ static void sl_take(const char *base, int64_t unit, const int64_t *index, int64_
         else
             memcpy(out, base + unit * index[i], (size_t)row);
     }
+}
+
+static void sl_take(const char *base, int64_t unit, const int64_t *index, int64_t n, int64_t row, char *out)
+{
+    sl_take_part(base, unit, index, 0, n, n, row, out);
 }
 
 /* Replaces each index by what stands there in a table. */
@@ -390,6 +397,25 @@ static void sl_look_up(const int64_t *table, int64_t *index, int64_t n)
 
 SL_SUM_OF_SQUARES(sl_sum_of_squares_8, double)
 SL_SUM_OF_SQUARES(sl_sum_of_squares_4, float)
+
+#define SL_ADDED 16384 /* bytes: what is still in the nearest cache when it is added up */
+
+/* Takes rows of floats of `size` bytes (4 or 8), and returns the sum of their squares. */
+static double sl_take_and_add(
+    const char *base, int64_t unit, const int64_t *index, int64_t n, int64_t row, char *out, int64_t size)
+{
+    const int64_t step = row < SL_ADDED ? SL_ADDED / row : 1;
+    double total = 0.0;
+    for (int64_t start = 0; start < n; start += step) {
+        const int64_t stop = start + step < n ? start + step : n;
+        sl_take_part(base, unit, index, start, stop, n, row, out);
+        if (size == 8)
+            total += sl_sum_of_squares_8((const double *)(out + start * row), (stop - start) * row / 8);
+        else
+            total += sl_sum_of_squares_4((const float *)(out + start * row), (stop - start) * row / 4);
+    }
+    return total;
+}
 
 /* -- tables of Arrow (its C data interface, whose layout will not change) ------------------------------------------ */
 

@@ -448,7 +448,7 @@ class MuxIterator:
     def add_squares(self) -> None:
         """Add up the squares of floats where blocks are read, for :attr:`squares`."""
         if self._blocks is not None:
-            self._blocks.adds_squares = True
+            self._blocks.add_squares()
 
     @property
     def squares(self) -> dict[str, float]:

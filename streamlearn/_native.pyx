@@ -17,7 +17,7 @@ ctypedef fused floating:
     const_double
     const_float
 
-VERSION = 2  # of what functions take and give: _compiled.py leaves those of another one alone
+VERSION = 3  # of what functions take and give: _compiled.py leaves those of another one alone
 
 cdef extern from "_kernels.h" nogil:
     ctypedef struct sl_streams:
@@ -37,6 +37,8 @@ cdef extern from "_kernels.h" nogil:
     void sl_count(
         int64_t n_runs, const int64_t *starts, const int64_t *lengths, int64_t step, const int64_t *order, int64_t *out)
     void sl_take(const char *base, int64_t unit, const int64_t *index, int64_t n, int64_t row, char *out)
+    double sl_take_and_add(
+        const char *base, int64_t unit, const int64_t *index, int64_t n, int64_t row, char *out, int64_t size)
     void sl_look_up(const int64_t *table, int64_t *index, int64_t n)
     double sl_sum_of_squares_8(const double *values, int64_t n)
     double sl_sum_of_squares_4(const float *values, int64_t n)
@@ -63,12 +65,13 @@ def locate(
     const uint8_t[::1] shuffled, const uint32_t[::1] keys, const int64_t[::1] places, const int64_t[::1] passes,
     int64_t[:, ::1] scratch, const int64_t[:, ::1] starts, const int64_t[::1] steps, const int64_t[::1] lookup,
     int64_t[:, ::1] rows, int32_t[::1] who, int64_t[:, ::1] moved, const int64_t[:, ::1] columns,
+    double[::1] squares,
 ):
     """Write where samples lie to ``rows``, their streams to ``who``, and perhaps the samples themselves.
 
     ``moved`` gets the streams that moved, and the places and passes where they then stand. Each of ``columns`` is which of
-    ``rows`` tells where its values lie, an address and the bytes from one row to the next, the bytes of a value, and the address
-    where values go, in time. Returns how many streams moved. One call does it all: between two, a thread would have to wait for
+    ``rows`` tells where its values lie, an address and the bytes from one row to the next, the bytes of a value, the address
+    where values go, in time, and of what size (4 or 8) floats are whose ``squares`` are to be added up; 0: of none. Returns how many streams moved. One call does it all: between two, a thread would have to wait for
     the interpreter.
     """
     cdef sl_streams s
@@ -92,9 +95,14 @@ def locate(
         if lookup is not None:
             sl_look_up(&lookup[0], &rows[0, 0], rows.shape[1])
         for i in range(columns.shape[0]):
-            sl_take(
-                <const char *><uintptr_t>columns[i, 1], columns[i, 2], &rows[columns[i, 0], 0], rows.shape[1],
-                columns[i, 3], <char *><uintptr_t>columns[i, 4])
+            if columns[i, 5] and columns[i, 3]:
+                squares[i] = sl_take_and_add(
+                    <const char *><uintptr_t>columns[i, 1], columns[i, 2], &rows[columns[i, 0], 0], rows.shape[1],
+                    columns[i, 3], <char *><uintptr_t>columns[i, 4], columns[i, 5])
+            else:
+                sl_take(
+                    <const char *><uintptr_t>columns[i, 1], columns[i, 2], &rows[columns[i, 0], 0], rows.shape[1],
+                    columns[i, 3], <char *><uintptr_t>columns[i, 4])
     return n_moved
 
 

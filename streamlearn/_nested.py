@@ -321,6 +321,10 @@ class NestedReader(Reader):
             [copy.copy(level) for level in self._levels], self._leaf.restarted(mix(seed, 0)), seed, self.names_failures
         )
 
+    def add_squares(self) -> None:
+        super().add_squares()
+        self._leaf.add_squares()
+
     def locate(self, plan: Plan) -> tuple[Any, np.ndarray]:
         before = [level.snapshot() for level in self._levels]
         who = np.empty(len(plan.order), np.int32)

@@ -14,6 +14,7 @@ from ._failures import LAG, Failures, Guard
 from ._memory import keep_freed
 from ._passes import close
 from ._plan import Plan, Planner
+from ._reader import Added
 from ._rows import sum_of_squares
 
 _BLOCK = 65536
@@ -46,8 +47,6 @@ class Blocks:
     ----------
     at : int
         Samples of the block at hand that are used up.
-    adds_squares : bool
-        Whether the squares of floats are added up, to tell whether all of them are finite; where blocks are read, nobody waits.
     squares : dict of str to float
         Sums of the squares of the block that the last batch is a part of, if it is of one alone and they are added up.
 
@@ -67,7 +66,6 @@ class Blocks:
         self._planner = planner
         self._reader = reader
         self.failures = failures
-        self.adds_squares = False
         self._stop = threading.Event()
         self._begun = False
         self._n_planned = self._n_gathered = 0
@@ -93,6 +91,10 @@ class Blocks:
         self._n_given = 0  # samples of blocks that are used up,
         self._n_read = self._n_laid_out = 0  # that were read, that were planned,
         self._n_wanted = math.inf  # and that will be asked for
+
+    def add_squares(self) -> None:
+        """Add up the squares of floats, to tell whether all of them are finite; where blocks are read, nobody waits."""
+        self._reader.add_squares()
 
     def expect(self, n: float) -> None:
         """Note how many samples more will be asked for, so that none beyond are planned or read ahead."""
@@ -195,8 +197,10 @@ class Blocks:
         batch, kept = self._reader.gather_good(where, guard)
         self._n_gathered += 1
         squares = {}
-        if self.adds_squares and batch is not None:
-            squares = {name: sum_of_squares(values) for name, values in batch.items() if _is_of_floats(values)}
+        if self._reader.adds_squares and batch is not None:
+            added = batch.squares if type(batch) is Added else {}
+            floats = {name: values for name, values in batch.items() if _is_of_floats(values)}
+            squares = {name: added.get(name) or sum_of_squares(values) for name, values in floats.items()}
         return batch, who if kept is None else who[kept], squares
 
     def _plan(self) -> None:

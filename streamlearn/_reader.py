@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -39,6 +40,12 @@ def in_turn(streams: np.ndarray) -> Plan:
     return Plan(np.arange(len(streams)), streams, np.ones(len(streams), np.int64))
 
 
+class Added(dict):
+    """A batch, with the sums of the squares of those of its parts for which they were added up."""
+
+    squares: Mapping[str, float] = MappingProxyType({})
+
+
 class Reader:
     """Reads blocks of samples from many streams.
 
@@ -62,6 +69,8 @@ class Reader:
         Whether a stream that fails is told by its position in the mux, which may then go on without it.
     many_visits : int or None
         Number of visits of which larger blocks of samples should not be; None: it does not matter.
+    adds_squares : bool
+        Whether squares of floats are added up where that costs little, as they are copied (see :class:`Added`).
     """
 
     row_bytes = 1
@@ -73,6 +82,7 @@ class Reader:
     can_restart = False
     names_failures = True
     many_visits: int | None = None
+    adds_squares = False
     moved: Any
 
     def locate(self, plan: Plan) -> tuple[Any, np.ndarray]:
@@ -86,6 +96,10 @@ class Reader:
             Their streams, in time.
         """
         raise NotImplementedError
+
+    def add_squares(self) -> None:
+        """Add up the squares of floats from now on."""
+        self.adds_squares = True
 
     def restarted(self, seed: int) -> Reader:
         """Return a reader of the same streams at their beginning, without looking at each of them again."""

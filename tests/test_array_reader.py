@@ -73,3 +73,40 @@ def test_what_is_compiled_refuses_plans_that_lead_elsewhere(order, streams, leng
     reader = ArrayStream._joint_reader([ArrayStream(table, 0, 0), ArrayStream(table, 0, 10)], 0)
     with pytest.raises(ValueError, match="run"):
         reader.locate(Plan(*map(np.array, (order, streams, lengths))))
+
+
+@pytest.mark.parametrize("kind", ["views", "separate"])
+@pytest.mark.parametrize("dtype", ["f8", "f4", ">f8", "f2", "i8"])
+@pytest.mark.parametrize("width", [1, 3, 20, 3000])
+def test_squares_are_added_up_as_rows_are_copied(way, kind, dtype, width):
+    rng = np.random.default_rng(0)
+    X = rng.integers(-3, 4, (600, width)).astype(dtype)
+    y = rng.integers(-3, 4, 600).astype(np.float32)
+    parts = [slice(0, 300), slice(300, 600)] if kind == "separate" else [slice(0, 600)]
+    streams = [stream for part in parts for stream in from_arrays(X[part].copy(), y[part].copy(), n_streams=2)]
+    reader = ArrayStream._joint_reader(streams, 0)
+    plan = Plan(rng.permutation(400), np.arange(len(streams)), np.full(len(streams), 400 // len(streams)))
+    before = reader.gather(reader.locate(plan)[0])
+    assert not getattr(before, "squares", {})
+    reader.add_squares()
+    batch = reader.gather(reader.locate(plan)[0])
+    added = getattr(batch, "squares", {})
+    if way == "numpy" or X[0].nbytes > 2**14:  # such rows are copied array by array
+        assert not added
+    else:
+        assert set(added) == ({"X", "y"} if dtype in ("f8", "f4") else {"y"})
+    for name, total in added.items():
+        assert total == np.sum(batch[name].astype(float) ** 2)  # small whole numbers: no rounding
+    bad = X.astype(float)
+    bad[599, -1] = np.nan
+    if dtype == "f8":
+        reader = ArrayStream._joint_reader(list(from_arrays(bad, y)), 0)
+        reader.add_squares()
+        batch = reader.gather(reader.locate(Plan(np.arange(600), np.array([0]), np.array([600])))[0])
+        assert not getattr(batch, "squares", {}) or np.isnan(batch.squares["X"])
+
+
+def test_a_reader_that_begins_anew_adds_nothing_up():
+    reader = ArrayStream._joint_reader([*from_arrays(np.ones((9, 2)))], 0)
+    reader.add_squares()
+    assert not reader.restarted(1).adds_squares

@@ -342,7 +342,8 @@ def run(ending, seconds=1000, send=None):
         assert pid or not script.stderr.read()
         if send is not None:
             os.killpg(script.pid, send)
-        out, err = script.communicate()
+        # communicate() would miss what was read together with the first line
+        out, err = script.stdout.read(), script.stderr.read()
     while True:  # the test's own time limit ends it
         try:
             os.kill(pid, 0)

@@ -217,7 +217,7 @@ cdef double copy_and_sum(
 
 
 def keep(item, cnp.ndarray X_room, cnp.ndarray y_room, Py_ssize_t start, Py_ssize_t most, X_limit, y_limit):
-    """Copy the rows of an item to rooms, as ``_batch.keep`` does; -1: it has to."""
+    """Copy the rows of an item to rooms, as ``_joiner.keep`` does; -1: it has to."""
     cdef int64_t n
     cdef int64_t done
     if type(item) is not dict or len(<dict>item) != 2:

@@ -12,7 +12,8 @@ from sklearn import config_context
 from sklearn.utils import get_tags
 
 from . import _inner
-from ._batch import Batch, Joiner, as_batch
+from ._batch import Batch, as_batch
+from ._joiner import Joiner
 from ._labels import KnownLabels
 from ._rows import is_frame, not_numbers, sum_of_squares
 from ._schema import Schema, reads_again, refuse_other_columns

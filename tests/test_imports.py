@@ -24,7 +24,7 @@ LAYERS = [
     {"_plan", "_cursors"},
     {"_read_ahead", "_block_reader", "_array_reader"},
     {"_mux_iterator", "_arrays", "_batch", "_columns", "_lines", "_parquet_files"},
-    {"_mux_base", "_blocks"},
+    {"_mux_base", "_blocks", "_joiner"},
     {"_nested"},
     {"_mux", "_plain_muxes"},
     {"_pool"},

@@ -14,19 +14,7 @@ from scipy import sparse
 from streamlearn._batch import as_batch
 from streamlearn._joiner import Joiner, keep
 from streamlearn._rows import limit_of
-
-X = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
-Y = np.array([1, 0, 1])
-W = np.array([0.5, 1.0, 2.0])
-
-
-def dense(values):
-    """Rows as lists, of whatever kind of X."""
-    if sparse.issparse(values):
-        values = values.toarray()
-    elif isinstance(values, pd.DataFrame | pl.DataFrame):
-        values = values.to_numpy()
-    return values if isinstance(values, list) else np.asarray(values).tolist()
+from tests.batches import W, X, Y
 
 
 def make_kind(kind):

@@ -258,7 +258,7 @@ def arrow_columns(schema, array):
     for i in range(n):
         PyBytes_AS_STRING(kinds)[i] = sl_arrow_column(
             of_kinds.children[i], of_values.children[i], of_values.offset, &found[i])
-        names.append(of_kinds.children[i].name.decode())
+        names.append("" if of_kinds.children[i].name == NULL else of_kinds.children[i].name.decode())
     return names, addresses, kinds
 
 

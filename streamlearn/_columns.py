@@ -172,9 +172,8 @@ class Columns(Chosen):
             if name == "X" and not self.has_lists:
                 dtype = self.dtype
                 for j, i in enumerate(columns):
-                    if (
-                        kinds[i] is None or kinds[i] != dtype
-                    ):  # with nulls, or of another kind: to NumPy, None is one of floats
+                    # with nulls, or of another kind; a dtype of floats would equal None
+                    if kinds[i] is None or kinds[i] != dtype:
                         converted.append(np.ascontiguousarray(_numbers(table.column(i)), dtype))
                         where[j] = converted[-1].__array_interface__["data"][0]
             else:

@@ -71,8 +71,8 @@ def locate(
 
     ``moved`` gets the streams that moved, and the places and passes where they then stand. Each of ``columns`` is which of
     ``rows`` tells where its values lie, an address and the bytes from one row to the next, the bytes of a value, the address
-    where values go, in time, and of what size (4 or 8) floats are whose ``squares`` are to be added up; 0: of none. Returns how many streams moved. One call does it all: between two, a thread would have to wait for
-    the interpreter.
+    where values go, in time, and of what size (4 or 8) floats are whose ``squares`` are to be added up; 0: of none. Returns how
+    many streams moved. One call does it all: between two, a thread would have to wait for the interpreter.
     """
     cdef sl_streams s
     cdef int64_t n_moved = 0, n = 0, i

@@ -50,28 +50,40 @@ static inline uint32_t sl_feistel(uint32_t x, uint32_t a, uint32_t k, uint32_t k
     return (left << k) | right;
 }
 
-static inline uint64_t sl_ranked(uint64_t name, uint64_t column)
+/* 32 bits for each element of a small permutation: the ranks of these, the lower element first among equals, are the places. */
+static inline uint32_t sl_hash(uint64_t name, uint64_t element)
 {
-    uint64_t h = name ^ ((column + 1) * 0xD6E8FEB86659FD93u);
-    h = h * 0x9E3779B97F4A7C15u + 0x2545F4914F6CDD1Du;
+    uint64_t h = name ^ ((element + 1) * UINT64_C(0xD6E8FEB86659FD93));
+    h = h * UINT64_C(0x9E3779B97F4A7C15) + UINT64_C(0x2545F4914F6CDD1D);
     h ^= h >> 30;
-    h *= 0xBF58476D1CE4E5B9u;
+    h *= UINT64_C(0xBF58476D1CE4E5B9);
     h ^= h >> 27;
-    h *= 0x94D049BB133111EBu;
-    return (h >> 32) << 8 | column;
+    h *= UINT64_C(0x94D049BB133111EB);
+    return (uint32_t)(h >> 32);
 }
 
-/* The hashes of a small permutation, sorted; the lowest byte of each is an element. */
-static void sl_sort_small(uint32_t key, uint32_t size, uint64_t *ranked)
+#define SL_LANES 8 /* hashes that are compared at once */
+
+/* All elements of a small permutation. Ranks are counted, not sorted: no step depends on what the hashes are. */
+SL_CLONES static void sl_sort_small(uint32_t key, uint32_t size, uint8_t *elements)
 {
     const uint64_t name = (uint64_t)key << 32 | size;
-    for (int64_t i = 0; i < (int64_t)size; i++) {
-        const uint64_t hash = sl_ranked(name, (uint64_t)i);
-        int64_t j = i;
-        for (; j > 0 && ranked[j - 1] > hash; j--)
-            ranked[j] = ranked[j - 1];
-        ranked[j] = hash;
+    const int32_t n = (int32_t)size;
+    int32_t hashes[SL_SORTED_SIZE], ranks[SL_SORTED_SIZE];
+    for (int32_t i = 0; i < n; i++)
+        hashes[i] = (int32_t)(sl_hash(name, (uint64_t)i) ^ 0x80000000u); /* the order of unsigned numbers for signed ones */
+    for (int32_t i = n; i % SL_LANES; i++)
+        hashes[i] = 0;
+    for (int32_t at = 0; at < n; at += SL_LANES) {
+        int32_t counts[SL_LANES] = {0}, own[SL_LANES];
+        memcpy(own, hashes + at, sizeof own);
+        for (int32_t j = 0; j < n; j++)
+            for (int32_t i = 0; i < SL_LANES; i++)
+                counts[i] += (hashes[j] < own[i]) | ((hashes[j] == own[i]) & (j < at + i));
+        memcpy(ranks + at, counts, sizeof counts);
     }
+    for (int32_t i = 0; i < n; i++)
+        elements[ranks[i]] = (uint8_t)i;
 }
 
 /* Elements of permutations, at most SL_AT_ONCE, each of one of its own: runs may be short. */
@@ -120,8 +132,8 @@ typedef struct {
     int64_t *out; /* of shape (n_tables, n_out) */
     int64_t n_out;
     int64_t of[SL_AT_ONCE], due[SL_AT_ONCE]; /* which start, and where a row is written */
-    uint64_t ranked[SL_SORTED_SIZE];
-    uint32_t ranked_size, ranked_key;
+    uint8_t small[SL_SORTED_SIZE]; /* the elements of a small permutation, which this is */
+    uint32_t small_size, small_key;
 } sl_finder;
 
 static void sl_write(sl_finder *f, int64_t of, int64_t due, int64_t element)
@@ -143,12 +155,12 @@ static inline void sl_find(sl_finder *f, const sl_permutation *p, int64_t place,
     if (!p->is_shuffled) {
         sl_write(f, of, due, place);
     } else if (p->is_small) {
-        if (f->ranked_size != p->size || f->ranked_key != p->key) {
-            sl_sort_small(p->key, p->size, f->ranked);
-            f->ranked_size = p->size;
-            f->ranked_key = p->key;
+        if (f->small_size != p->size || f->small_key != p->key) {
+            sl_sort_small(p->key, p->size, f->small);
+            f->small_size = p->size;
+            f->small_key = p->key;
         }
-        sl_write(f, of, due, (int64_t)(f->ranked[place] & 255));
+        sl_write(f, of, due, (int64_t)f->small[place]);
     } else {
         const int64_t i = f->e.n++;
         f->e.place[i] = (uint32_t)place;
@@ -184,10 +196,10 @@ static void sl_permute(int64_t n, int64_t size, uint32_t key, int64_t *out)
     const sl_permutation p = sl_named(size, key, 1);
     sl_elements e;
     if (p.is_small) {
-        uint64_t ranked[SL_SORTED_SIZE];
-        sl_sort_small(key, p.size, ranked);
+        uint8_t small[SL_SORTED_SIZE];
+        sl_sort_small(key, p.size, small);
         for (int64_t i = 0; i < n; i++)
-            out[i] = (int64_t)(ranked[i] & 255);
+            out[i] = small[i];
         return;
     }
     for (int64_t i = 0; i < SL_AT_ONCE; i++) {
@@ -228,6 +240,20 @@ typedef struct {
     int64_t *n_runs;                /* likewise */
 } sl_streams;
 
+#define SL_RUNS_AHEAD 16
+
+/* What is known of a stream lies in many places, of which none is at hand in a large pool. */
+static inline void sl_foresee(const sl_streams *s, int64_t stream)
+{
+    SL_PREFETCH_TO_WRITE(s->counts + stream);
+    SL_PREFETCH_TO_WRITE(s->n_runs + stream);
+    SL_PREFETCH(s->sizes + stream);
+    SL_PREFETCH(s->places + stream);
+    SL_PREFETCH(s->passes + stream);
+    SL_PREFETCH(s->shuffled + stream);
+    SL_PREFETCH(s->keys + stream);
+}
+
 static int sl_is_torn(const sl_streams *s, int64_t stream)
 {
     return s->n_runs[stream] > 1
@@ -251,6 +277,8 @@ static int64_t sl_locate(
     sl_begin(&f, n_tables, starts, n_streams, steps, out, n);
     for (int64_t run = 0; run < n_runs; run++) {
         const int64_t stream = streams[run];
+        if (run + SL_RUNS_AHEAD < n_runs)
+            sl_foresee(s, streams[run + SL_RUNS_AHEAD]);
         if (!lengths[run])
             continue;
         if (!s->counts[stream])
@@ -261,6 +289,8 @@ static int64_t sl_locate(
             who[*due++] = (int32_t)stream;
     }
     for (int64_t i = 0; i < n_present; i++) {
+        if (i + SL_RUNS_AHEAD < n_present)
+            sl_foresee(s, present[i + SL_RUNS_AHEAD]);
         const int64_t stream = present[i], end = s->places[stream] + s->counts[stream];
         const int is_torn = sl_is_torn(s, stream);
         new_places[i] = end % s->sizes[stream];
@@ -273,6 +303,11 @@ static int64_t sl_locate(
     for (int64_t run = 0; run < n_runs; run++) {
         const int64_t stream = streams[run];
         int64_t left = lengths[run];
+        if (run + SL_RUNS_AHEAD < n_runs) {
+            sl_foresee(s, streams[run + SL_RUNS_AHEAD]);
+            for (int64_t t = 0; t < n_tables; t++)
+                SL_PREFETCH(starts + t * n_streams + streams[run + SL_RUNS_AHEAD]);
+        }
         if (!left)
             continue;
         if (s->n_runs[stream]) {

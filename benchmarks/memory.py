@@ -92,7 +92,7 @@ def rows(quick: bool) -> Iterator[Row]:
     if quick:
         return
     one = measured(SEARCH, "1", "loky")
-    for backend, workers in (("loky", "processes"), ("threading", "threads")):
+    for backend, workers in (("streamlearn-fork", "forked"), ("loky", "loky"), ("threading", "threads")):
         two = measured(SEARCH, "2", backend)
         yield Row(
             f"grid search memory, n_jobs=2 ({workers}) / n_jobs=1",

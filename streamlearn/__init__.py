@@ -17,12 +17,15 @@ In the order in which data flows:
 
 from importlib.metadata import PackageNotFoundError, version
 
+from joblib import register_parallel_backend
+
 from ._chunked import from_hdf5, from_zarr
 from ._csv import from_csv
 from ._dask import from_dask
 from ._dataframe import from_dataframe
 from ._estimator import StreamingEstimator
 from ._factory import StreamFactory
+from ._forked import ForkBackend
 from ._huggingface import from_huggingface
 from ._learner import StreamLearner
 from ._mux import StochasticMux, mux
@@ -35,6 +38,8 @@ from ._search import HyperbandSearchCV, SuccessiveHalvingSearchCV
 from ._sql import from_sql
 from ._streamer import Streamer, streamable
 from ._svmlight import from_svmlight
+
+register_parallel_backend("streamlearn-fork", ForkBackend)
 
 try:
     __version__ = version("streamlearn")

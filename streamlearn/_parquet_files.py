@@ -24,7 +24,7 @@ class Footer(NamedTuple):
 
 
 # So many are kept in any case, others while all together are small: in memory they are several times larger.
-_FEW_FOOTERS, _FOOTER_BYTES = 16, 2**19
+_FEW_FOOTERS, _FOOTER_BYTES = 16, 3 * 2**18
 _FEW_FILES = 128
 
 

@@ -9,7 +9,7 @@ from types import ModuleType
 
 import numpy as np
 
-_VERSION = 3
+_VERSION = 4
 
 native: ModuleType | None
 try:

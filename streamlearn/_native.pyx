@@ -17,7 +17,7 @@ ctypedef fused floating:
     const_double
     const_float
 
-VERSION = 3  # of what functions take and give: _compiled.py leaves those of another one alone
+VERSION = 4  # of what functions take and give: _compiled.py leaves those of another one alone
 
 cdef extern from "_kernels.h" nogil:
     ctypedef struct sl_streams:
@@ -54,6 +54,38 @@ cdef extern from "_kernels.h" nogil:
         const sl_arrow_schema *schema, const sl_arrow_array *array, int64_t offset, uintptr_t *address)
     void sl_copy_rows(const char *rows, int64_t step, int64_t n, int64_t row, char *out)
     uint64_t sl_mix(uint64_t h, uint64_t key)
+    ctypedef struct sl_waiting:
+        double *keys
+        int64_t *streams
+        int64_t n
+    void sl_push(sl_waiting *w, double key, int64_t stream)
+    void sl_pop(sl_waiting *w, double *key, int64_t *stream)
+    void sl_swap(sl_waiting *w, double *key, int64_t *stream)
+    ctypedef struct sl_visits:
+        sl_waiting *waiting
+        int64_t again
+        double now
+        int64_t *remaining
+        const double *weights
+        const int64_t *lengths
+        int64_t n_lengths
+        const double *gaps
+        int64_t n_gaps, n_slots
+        const int64_t *order
+        const int64_t *stops
+        int64_t *holder
+        int64_t *left
+        int64_t *planned
+        int64_t *used
+        int64_t *due
+        int64_t *run_slots
+        int64_t *run_streams
+        int64_t *run_lengths
+        int64_t n_runs
+    int SL_GAPS, SL_LENGTHS
+    void sl_begin_visits(sl_visits *v)
+    int sl_end_visits(sl_visits *v)
+    void sl_go_on(sl_visits *v)
     void sl_lay_rows_4(const char **columns, int64_t n_columns, const int64_t *places, int64_t n, char *out)
 
 cdef int64_t LITTLE = 2**16  # bytes that are copied faster than a thread gives the interpreter away and takes it again
@@ -240,6 +272,114 @@ def keep(item, cnp.ndarray X_room, cnp.ndarray y_room, Py_ssize_t start, Py_ssiz
     if done == 1:
         done = copied(y, y_room, start, y_limit)
     return n if done == 1 else done
+
+
+cdef class Waiting:
+    """Streams that wait, as in ``_waiting.Waiting``."""
+
+    cdef sl_waiting heap
+    cdef double[::1] keys
+    cdef int64_t[::1] streams
+
+    def __init__(self, const double[::1] keys, const int64_t[::1] streams, Py_ssize_t room):
+        if not keys.shape[0] == streams.shape[0] <= room:
+            raise ValueError(f"{keys.shape[0]} keys of {streams.shape[0]} streams have room for {room}")
+        self.keys, self.streams = empty(room, cnp.NPY_DOUBLE), empty(room, cnp.NPY_INT64)
+        self.keys[: keys.shape[0]] = keys
+        self.streams[: keys.shape[0]] = streams
+        self.heap.n = keys.shape[0]
+        if room:
+            self.heap.keys, self.heap.streams = &self.keys[0], &self.streams[0]
+
+    def __len__(self):
+        return self.heap.n
+
+    def __copy__(self):
+        return Waiting(*self.columns(), self.keys.shape[0])
+
+    def pop(self):
+        cdef double key = 0
+        cdef int64_t stream = 0
+        if not self.heap.n:
+            raise IndexError("no stream waits")
+        sl_pop(&self.heap, &key, &stream)
+        return key, stream
+
+    def push(self, double key, int64_t stream):
+        if self.heap.n == self.keys.shape[0]:
+            raise ValueError(f"{self.heap.n} streams wait, and there is room for no more")
+        sl_push(&self.heap, key, stream)
+
+    def swap(self, double key, int64_t stream):
+        sl_swap(&self.heap, &key, &stream)
+        return key, stream
+
+    def columns(self):
+        cdef Py_ssize_t n = self.heap.n
+        keys, streams = empty(n, cnp.NPY_DOUBLE), empty(n, cnp.NPY_INT64)
+        cdef double[::1] key_room = keys
+        cdef int64_t[::1] stream_room = streams
+        key_room[:] = self.keys[:n]
+        stream_room[:] = self.streams[:n]
+        return keys, streams
+
+
+cdef empty(cnp.npy_intp n, int kind):
+    return cnp.PyArray_SimpleNew(1, &n, kind)
+
+
+def end_visits(
+    Waiting waiting, bint again, double now, int64_t[::1] remaining, const double[::1] weights, lengths, gaps,
+    more_lengths, more_gaps, const int64_t[::1] order, const int64_t[::1] stops, int64_t[:, ::1] slots,
+    int64_t[:, ::1] runs,
+):
+    """Plan visits that end as their streams do: see ``_plan.Planner``.
+
+    ``lengths`` and ``gaps`` were drawn before and are used from the end; ``more_lengths`` and ``more_gaps`` draw others. ``slots``
+    are what each holds (at last ``-2 - stream`` if it has died), has left and had planned, and get how many draws are used, and
+    need room for one row more. ``runs`` get the slots, streams and lengths of what is given. Returns how many runs there are, the last key, and the lengths and gaps that
+    are left.
+    """
+    cdef sl_visits v
+    cdef int lack
+    cdef int64_t n = slots.shape[1], i, start = 0
+    cdef const int64_t[::1] of_lengths = lengths
+    cdef const double[::1] of_gaps = gaps
+    if slots.shape[0] != 5 or stops.shape[0] != n or runs.shape[0] != 3 or runs.shape[1] < order.shape[0] + n:
+        raise ValueError("there is no room for what slots give")
+    if weights.shape[0] != remaining.shape[0] or waiting.keys.shape[0] < remaining.shape[0] or not n or not order.shape[0]:
+        raise ValueError("slots, streams and their weights do not fit each other")
+    for i in range(n):  # what follows trusts them
+        if not (slots[0, i] < remaining.shape[0] and start <= stops[i] <= order.shape[0]):
+            raise ValueError(f"slot {i} holds stream {slots[0, i]} until {stops[i]}")
+        if slots[0, i] >= 0 and not 1 <= slots[1, i] <= slots[2, i] <= remaining[slots[0, i]]:
+            raise ValueError(f"slot {i} has {slots[1, i]} of {slots[2, i]} samples of a stream of {remaining[slots[0, i]]}")
+        start = stops[i]
+        slots[3, i] = 0
+    v.waiting, v.again, v.now = &waiting.heap, again, now
+    v.remaining, v.weights = &remaining[0], &weights[0]
+    v.n_slots, v.order, v.stops = n, &order[0], &stops[0]
+    v.holder, v.left, v.planned, v.used, v.due = &slots[0, 0], &slots[1, 0], &slots[2, 0], &slots[3, 0], &slots[4, 0]
+    v.run_slots, v.run_streams, v.run_lengths, v.n_runs = &runs[0, 0], &runs[1, 0], &runs[2, 0], 0
+    v.n_lengths, v.n_gaps = of_lengths.shape[0], of_gaps.shape[0]
+    v.lengths = &of_lengths[0] if v.n_lengths else NULL
+    v.gaps = &of_gaps[0] if v.n_gaps else NULL
+    with nogil:
+        sl_begin_visits(&v)
+    while True:
+        with nogil:
+            lack = sl_end_visits(&v)
+        if lack == SL_GAPS:
+            gaps = of_gaps = more_gaps()
+            v.n_gaps, v.gaps = of_gaps.shape[0], &of_gaps[0]
+        elif lack == SL_LENGTHS:
+            lengths = of_lengths = more_lengths()
+            v.n_lengths, v.lengths = of_lengths.shape[0], &of_lengths[0]
+        else:
+            break
+    with nogil:
+        sl_go_on(&v)
+    return v.n_runs, v.now, lengths[: v.n_lengths], gaps[: v.n_gaps]
 
 
 def arrow_columns(schema, array):

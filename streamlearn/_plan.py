@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import _compiled
+from ._permute import counted_from
 from ._policies import Policy
 from ._reader import Plan
 from ._state import pack, unpack
@@ -117,7 +118,7 @@ class Planner:
             order, counts = sorted_by_slot(slots, policy.n_slots)
             if policy.assigns:
                 return self._plan_assigned(order, counts)
-            plan = self._plan_visits(order, counts)
+            plan = self._plan_at_once(order, counts) if policy.plans_itself else self._plan_visits(order, counts)
             if len(plan.order):
                 return plan
 
@@ -177,6 +178,24 @@ class Planner:
         lengths = np.array([len(events) for events in times])
         return Plan(order, np.array(streams), lengths, np.array(seats), np.array(fresh))
 
+    def _plan_at_once(self, order: np.ndarray, counts: np.ndarray) -> Plan:
+        """Let the policy do what :meth:`_plan_visits` does."""
+        policy = self.policy
+        for slot in np.flatnonzero(counts).tolist() if -1 in self.holder else ():
+            if self.holder[slot] < 0:
+                self._replace(slot)
+        slots = np.array([self.holder, self.left, self.planned])
+        runs = policy.plan(order, slots, np.cumsum(counts))
+        self.holder[:], self.left[:], self.planned[:] = slots.tolist()
+        for slot in np.flatnonzero((slots[0] < 0) & (counts > 0)).tolist():
+            policy.bury(slot)
+        by_slot = np.argsort(runs[0].astype(np.uint16) if policy.n_slots <= _MOST_SHORT else runs[0], kind="stable")
+        seats, streams, lengths = runs[:, by_slot]
+        used = np.bincount(seats, lengths, policy.n_slots).astype(np.int64)
+        if (used < counts).any():  # draws of slots that died on the way
+            order = _closed_up(order[counted_from(np.cumsum(counts) - counts, used)], len(order))
+        return Plan(order, streams, lengths, streams, np.zeros(len(streams), bool))
+
     def _plan_visits(self, order: np.ndarray, counts: np.ndarray) -> Plan:
         """Plan visit by visit, in the order in which visits end, since one end decides what the next may take."""
         holder, left, planned = self.holder, self.left, self.planned
@@ -211,7 +230,7 @@ class Planner:
             visit = turn_over(slot, stream, planned[slot])
             if visit is None:
                 self.policy.bury(slot)
-                holder[slot] = -1
+                holder[slot], left[slot] = -1, 0
                 heapq.heappop(ends)
                 continue
             holder[slot], n = visit
@@ -233,9 +252,7 @@ class Planner:
             kept.append(turn[: used[slot]])
         order = np.concatenate(kept)
         if len(order) < n_draws:  # draws of slots that died on the way
-            there = np.zeros(n_draws, bool)
-            there[order] = True
-            order = (np.cumsum(there) - 1)[order]
+            order = _closed_up(order, n_draws)
         visited = np.array([stream for run in runs.values() for stream in run[0]], np.int64)
         n_given = np.array([length for run in runs.values() for length in run[1]], np.int64)
         if not self.policy.restarts:
@@ -255,6 +272,13 @@ def sorted_by_slot(slots: np.ndarray, n_slots: int) -> tuple[np.ndarray, np.ndar
     if n_slots <= _MOST_SHORT:
         slots = slots.astype(np.uint8 if n_slots <= 2**8 else np.uint16)  # by radix
     return np.argsort(slots, kind="stable"), np.bincount(slots, minlength=n_slots)
+
+
+def _closed_up(order: np.ndarray, n_draws: int) -> np.ndarray:
+    """Return the places of draws of which some are left out."""
+    there = np.zeros(n_draws, bool)
+    there[order] = True
+    return (np.cumsum(there) - 1)[order]
 
 
 class Visits(NamedTuple):

@@ -34,6 +34,8 @@ class Policy:
     assigns : bool
         True when slots and lengths of visits are drawn without regard to streams, so that a block of visits can be laid out
         first (by ``length``) and be given streams afterwards (``assign``).
+    plans_itself : bool
+        True when a block of visits can be given to it at once (``plan``).
     restarts : bool
         Whether each visit of a stream starts it anew; False: it goes on where the last one stopped, or has but one.
     filled : bool
@@ -46,6 +48,7 @@ class Policy:
     """
 
     assigns = False
+    plans_itself = False
     restarts = False
     filled = False
     by_weight = False
@@ -96,6 +99,10 @@ class Policy:
 
     def assign(self, slots: np.ndarray, times: np.ndarray) -> np.ndarray | list[int]:
         """Return streams for visits that begin in these slots at these times; of policies that assign."""
+        raise NotImplementedError
+
+    def plan(self, order: np.ndarray, slots: np.ndarray, stops: np.ndarray) -> np.ndarray:
+        """Give draws to visits, and return what they give; of policies that plan themselves."""
         raise NotImplementedError
 
     def bury(self, slot: int) -> None:

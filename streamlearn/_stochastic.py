@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import heapq
+from array import array
 from collections.abc import Sequence, Set
 from typing import Any, ClassVar
 
 import numpy as np
 
+from . import _compiled
 from ._policies import Policy, draw
+from ._state import unpack
 from ._visits import UNTIL_EXHAUSTED, VisitLength, conditional_poisson_odds, inclusion_probabilities
+from ._waiting import waiting, without
 
 _BUFFER = 256
 _TRIES = 32
@@ -64,8 +67,11 @@ class _Stochastic(Policy):
 
     def next_length(self) -> int:
         if not self._lengths:
-            self._lengths = self.length.sample(self.rng, _BUFFER).tolist()
+            self._lengths = self._draw_lengths().tolist()
         return self._lengths.pop()
+
+    def _draw_lengths(self) -> np.ndarray:
+        return self.length.sample(self.rng, _BUFFER)
 
 
 class _Restarting(_Stochastic):
@@ -335,20 +341,21 @@ class Ending(_Stochastic):
     def __init__(self, *args: Any, again: bool) -> None:
         super().__init__(*args)
         self.again = again
-        # lists: a visit looks up single elements, which is slow in arrays
-        self._weight = self.weights.tolist()
-        self._remaining = self.sizes.tolist()  # -1: not known
-        waiting = np.flatnonzero(self.weights > 0)
-        keys = self.rng.standard_exponential(len(waiting)) / self.weights[waiting]
+        # a visit looks up single elements, which is slow in arrays of NumPy
+        self._weight = array("d", self.weights.tolist())
+        self._remaining = array("q", self.sizes.tolist())  # -1: not known
+        waits = np.flatnonzero(self.weights > 0)
+        keys = self.rng.standard_exponential(len(waits)) / self.weights[waits]
         order = np.argsort(keys, kind="stable")
-        self._heap = list(zip(keys[order].tolist(), waiting[order].tolist(), strict=True))  # sorted, so a heap
+        self._heap = waiting(keys[order], waits[order], len(self.weights))  # sorted, so a heap
         self._now = 0.0
         self._gaps: list[float] = []
+        self.plans_itself = _compiled.native is not None and not self.by_weight and bool((self.sizes >= 0).all())
 
     def activate(self, slot: int) -> tuple[int, int] | None:
-        if not self._heap:
+        if not len(self._heap):
             return None
-        self._now, stream = heapq.heappop(self._heap)
+        self._now, stream = self._heap.pop()
         self.hold(slot, stream)
         n, remaining = self.next_length(), self._remaining[stream]
         return stream, n if n < remaining or remaining < 0 else remaining
@@ -361,46 +368,80 @@ class Ending(_Stochastic):
             self._remaining[stream] = remaining - n_items
             if remaining == n_items:
                 return False
-        if not self._gaps:
-            self._gaps = self.rng.standard_exponential(_BUFFER).tolist()
-        heapq.heappush(self._heap, (self._now + self._gaps.pop() / self._weight[stream], stream))
+        self._heap.push(self._now + self._gap() / self._weight[stream], stream)
         return True
+
+    def _gap(self) -> float:
+        if not self._gaps:
+            self._gaps = self._draw_gaps().tolist()
+        return self._gaps.pop()
+
+    def _draw_gaps(self) -> np.ndarray:
+        return self.rng.standard_exponential(_BUFFER)
 
     def drop(self, streams: Sequence[int], planned: Sequence[int] | None = None) -> None:
         if planned is None:  # a stream that fails is in a slot, and is released as exhausted
             return
         dropped = set(streams)
-        self._heap = [entry for entry in self._heap if entry[1] not in dropped]
-        heapq.heapify(self._heap)
+        self._heap = without(self._heap, dropped, len(self.weights))
         for stream, n in zip(self.holder, planned, strict=True):
             if stream in dropped:
                 self._remaining[stream] = n
 
     def pack(self, snapshot: dict[str, Any]) -> dict[str, Any]:
-        heap = snapshot["_heap"]
-        columns = [[key for key, _ in heap], [stream for _, stream in heap]]
-        return super().pack({**snapshot, "_heap": columns})
+        columns = [column.tolist() for column in snapshot["_heap"].columns()]
+        return super().pack({**snapshot, "_heap": columns, "_remaining": snapshot["_remaining"].tolist()})
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         super().load_state_dict(state)
-        self._heap = list(zip(*self._heap, strict=True))
+        keys, streams = unpack(state["_heap"])
+        self._heap = waiting(np.array(keys, np.float64), np.array(streams, np.int64), len(self.weights))
+        self._remaining = array("q", self._remaining)
 
     def turn_over(self, slot: int, stream: int, n_items: int) -> tuple[int, int] | None:
         remaining = self._remaining[stream]
         if not self.again or remaining < 0 or self.by_weight:
             return super().turn_over(slot, stream, n_items)
-        # the same draws in the same order, at half the time: exhaustive passes make one call for each visit
+        # the same draws in the same order, in less time: exhaustive passes make one call for each visit
         remaining = self._remaining[stream] = remaining - n_items
-        heap = self._heap
         if remaining:
-            if not self._gaps:
-                self._gaps = self.rng.standard_exponential(_BUFFER).tolist()
-            entry = heapq.heappushpop(heap, (self._now + self._gaps.pop() / self._weight[stream], stream))
-        elif heap:
-            entry = heapq.heappop(heap)
+            self._now, stream = self._heap.swap(self._now + self._gap() / self._weight[stream], stream)
+        elif len(self._heap):
+            self._now, stream = self._heap.pop()
         else:
             return None
-        self._now, stream = entry
         self.holder[slot] = stream
-        n, remaining = self._lengths.pop() if self._lengths else self.next_length(), self._remaining[stream]
+        n, remaining = self.next_length(), self._remaining[stream]
         return stream, n if n < remaining or remaining < 0 else remaining
+
+    def plan(self, order: np.ndarray, slots: np.ndarray, stops: np.ndarray) -> np.ndarray:
+        """Give draws to visits, as :meth:`turn_over` does visit by visit, in one compiled call.
+
+        Parameters
+        ----------
+        order : ndarray of shape (n_draws,)
+            Times of draws, slot by slot, those of a slot as they come.
+        slots : ndarray of shape (3, n_slots)
+            Of each slot the stream that it holds (-1: none), what its visit has left, and what it had. It is changed.
+        stops : ndarray of shape (n_slots,)
+            Where the draws of each slot end.
+
+        Returns
+        -------
+        runs : ndarray of shape (3, n_runs)
+            The slots, streams and lengths of what is given, those of a slot as they come.
+        """
+        runs = np.empty((3, len(order) + self.n_slots), np.int64)
+        room = np.empty((5, self.n_slots), np.int64)
+        room[:3] = slots
+        n, self._now, lengths, gaps = _compiled.native.end_visits(  # type: ignore[union-attr]
+            self._heap, self.again, self._now, self._remaining, self._weight, np.array(self._lengths, np.int64),
+            np.array(self._gaps), self._draw_lengths, self._draw_gaps, order, stops, room, runs,
+        )  # fmt: skip
+        self._lengths, self._gaps = lengths.tolist(), gaps.tolist()
+        slots[:] = room[:3]
+        died = slots[0] < -1
+        held = np.where(died, -2 - slots[0], slots[0])
+        self.holder[:] = np.where(held < 0, self.holder, held).tolist()
+        slots[0, died] = -1
+        return runs[:, :n]

@@ -15,7 +15,7 @@ LAYERS = [
     {"_native"},
     {"_compiled", "_interrupts", "_labels", "_memory", "_optional", "_sklearn"},
     {"_random"},
-    {"_permute", "_rows"},
+    {"_permute", "_rows", "_waiting"},
     {"_checkpoint_file", "_span", "_state"},
     {"_accumulate", "_passes", "_pieces"},
     {"_streamer", "_visits", "_ahead", "_prefetch", "_files"},

@@ -75,15 +75,19 @@ class BlockReader(CursorReader):
         self._shared: dict[int, set[Hashable]] = {}  # per pass, blocks that several streams read
         self._first: tuple[dict[str, Any], str] | None = None  # the first block's kinds of rows, and where it lies
         self._lost: set[int] = set()  # streams that have failed
+        self._keepers: dict[int, Any] = {}  # of what was read
         self.blocks_needed = self.blocks_read = 0
         self._warned = False
         least = _LEAST_AHEAD if n_threads else _LEAST_ROW_BYTES
         self.row_bytes = max([least, *{stream._source.row_bytes for stream in streams}])
 
     def close(self) -> None:
-        """Forget what was read or is still to be read ahead."""
+        """Forget what was read or is still to be read ahead, and close what was kept open for it."""
         if self._prefetcher is not None:
             self._prefetcher.close()
+        for keeper in self._keepers.values():
+            keeper.close()
+        self._keepers.clear()
         with self._lock:
             self._windows.clear()
             self._cached.clear()
@@ -207,6 +211,8 @@ class BlockReader(CursorReader):
         n = window.size
         places = np.arange(n, dtype=np.int64) if window.key is None else permutation(n, window.key)
         alone = places if len(window.blocks) == 1 else None
+        if window.source.keeper is not None:
+            self._keepers[id(window.source.keeper)] = window.source.keeper
         parts: dict[str, list[Any]] = {name: [] for name in self._parts}
         for block in window.blocks:
             with self._memory:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -22,11 +23,23 @@ class BlockSource:
         Of ``X``, ``y`` and ``sample_weight``, those that blocks have.
     row_bytes : int
         About how many bytes a row has in memory.
+    keeper : object or None
+        What keeps something open between blocks, until its ``close`` is called; several sources may have one.
     """
 
     name = ""
     parts: tuple[str, ...] = ("X",)
     row_bytes = 8
+    keeper: Any = None
+
+    @contextmanager
+    def opened(self) -> Iterator[None]:
+        """Close what is kept open for the blocks that are read meanwhile."""
+        try:
+            yield
+        finally:
+            if self.keeper is not None:
+                self.keeper.close()
 
     def rows(self) -> np.ndarray:
         """Number of rows of each block; it may be found out at the first call."""

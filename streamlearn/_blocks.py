@@ -79,17 +79,19 @@ class BlockStream(SampleStream):
         if name not in self._source.parts:
             yield None
             return
-        for block in self._blocks():
-            with Note(self._source, block):
-                part = self._source.read_part(block, name)
-            yield part
+        with self._source.opened():
+            for block in self._blocks():
+                with Note(self._source, block):
+                    part = self._source.read_part(block, name)
+                yield part
 
     def _in_order(self, n: int) -> Iterator[dict[str, Any]]:
-        for block in self._blocks():
-            columns = read_block(self._source, block)
-            size = n_rows(columns["X"])
-            for start in range(0, size, n):
-                yield {name: slice_rows(values, start, min(start + n, size)) for name, values in columns.items()}
+        with self._source.opened():
+            for block in self._blocks():
+                columns = read_block(self._source, block)
+                size = n_rows(columns["X"])
+                for start in range(0, size, n):
+                    yield {name: slice_rows(values, start, min(start + n, size)) for name, values in columns.items()}
 
     def _where(self, row: int) -> str:
         rows = self._source.rows()

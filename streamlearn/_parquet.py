@@ -38,7 +38,7 @@ class ParquetSource(TableSource):
         counts: Any = None,
     ) -> None:
         super().__init__(name, files.columns)
-        self._files = files
+        self._files = self.keeper = files
         self._places = blocks
         self._group = group
         self._counts: np.ndarray | None = counts
@@ -236,6 +236,7 @@ def _by_values(files: ParquetFiles, name: str) -> list[ParquetSource]:
             for pair in column.value_counts().to_pylist():
                 places.setdefault(pair["values"], []).append((file, row_group))
                 counts.setdefault(pair["values"], []).append(pair["counts"])
+    files.close()
     found = sorted(places, key=lambda value: (value is None, value))
     return [
         ParquetSource(

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -26,10 +24,53 @@ class Footer(NamedTuple):
 # So many are kept in any case, others while all together are small: in memory they are several times larger.
 _FEW_FOOTERS, _FOOTER_BYTES = 16, 3 * 2**18
 _FEW_FILES = 128
+_FEW_OPEN = 8
+
+
+class Opened(NamedTuple):
+    """An open file."""
+
+    source: Any
+    parquet: Any  # a pyarrow.parquet.ParquetFile
+    footer: Footer
+    stamp: Any
+
+
+class _Idle:
+    """Files that stay open between their row groups, those that were used last."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[int, Opened] = OrderedDict()
+
+    def take(self, file: int, stamp: Any) -> Opened | None:
+        """Take an open file out, so that nobody else uses it meanwhile, if it has not changed since it was opened."""
+        with self._lock:
+            opened = self._kept.pop(file, None)
+        if opened is not None and opened.stamp != stamp:
+            opened.source.close()
+            return None
+        return opened
+
+    def put(self, file: int, opened: Opened) -> None:
+        with self._lock:
+            others = [self._kept.pop(file, None), None]  # another thread may have opened it as well
+            self._kept[file] = opened
+            if len(self._kept) > _FEW_OPEN:
+                _, others[1] = self._kept.popitem(last=False)
+        for other in others:
+            if other is not None:
+                other.source.close()
+
+    def close(self) -> None:
+        with self._lock:
+            kept, self._kept = self._kept, OrderedDict()
+        for opened in kept.values():
+            opened.source.close()
 
 
 class _Footers:
-    """The footers that were used last, since the row groups of a file are read one by one. No file is kept open for that."""
+    """The footers that were used last, since the row groups of a file are read one by one."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -75,26 +116,35 @@ class ParquetFiles:
         self.__setstate__({})
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in ("_lock", "_footers", "_schema")}
+        return {
+            name: value
+            for name, value in self.__dict__.items()
+            if name not in ("_lock", "_footers", "_idle", "_schema")
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._lock = threading.Lock()
         self._schema: Any = None  # of the first file; one that equals it needs no further check
         self._footers = _Footers()
+        self._idle = _Idle()
+
+    def close(self) -> None:
+        """Close what stays open between row groups; whoever reads on opens it again."""
+        self._idle.close()
 
     def footer(self, file: int, keep: bool = True) -> Footer:
         """Return metadata and Arrow schema of a file, and keep them for its row groups, if that is wanted."""
         path = self.paths[file]
         footer = None if is_url(path) else self._footers.get(file, _stamp(path))
         if footer is None:
-            with self._opened(file, keep) as (_, footer):
-                pass
+            opened = self._open(file, keep)
+            footer = opened.footer
+            opened.source.close()
         return footer
 
-    @contextlib.contextmanager
-    def _opened(self, file: int, keep: bool = True) -> Iterator[tuple[Any, Footer]]:
-        """Open a file, and yield it with its footer, which is read only if it is not at hand."""
+    def _open(self, file: int, keep: bool = True) -> Opened:
+        """Open a file; its footer is read only if it is not at hand."""
         pa = require("pyarrow", extra="parquet", purpose="from_parquet")
         pq = require("pyarrow.parquet", extra="parquet", purpose="from_parquet")
         path = self.paths[file]
@@ -109,14 +159,14 @@ class ParquetFiles:
                 stamp = getattr(source, "details", None) or filesystem.ukey(inner)
         except FileNotFoundError as error:
             raise is_gone(path) from error
-        with source:
+        try:
             footer = self._footers.get(file, stamp)
             if footer is not None and filesystem is None and _stamp(path) != stamp:
                 footer = None  # it was replaced before it was opened
             try:
                 # what is far away is asked for all at once; what is at hand is read at less cost page by page
                 options = {"metadata": footer and footer.metadata, "pre_buffer": filesystem is not None}
-                opened = pq.ParquetFile(source, **options)
+                parquet = pq.ParquetFile(source, **options)
             except pa.ArrowInvalid as error:
                 hint = "it is empty" if not is_url(path) and not os.path.getsize(path) else "it may have been cut short"
                 raise ValueError(
@@ -124,12 +174,15 @@ class ParquetFiles:
                 ) from error
             if footer is None:
                 # metadata.schema would do as well, but they refer to each other then: only garbage collection frees them
-                footer = Footer(opened.metadata, opened.schema_arrow)
+                footer = Footer(parquet.metadata, parquet.schema_arrow)
                 if self.columns is not None:
                     self._check(file, footer.schema)
                 if keep:
                     self._footers.keep(file, stamp, footer)
-            yield opened, footer
+        except BaseException:
+            source.close()
+            raise
+        return Opened(source, parquet, footer, stamp)
 
     def _filesystem(self, path: str) -> tuple[Any, str]:
         if not is_url(path):
@@ -225,13 +278,25 @@ class ParquetFiles:
             fragment = self._fragment(file, row_group)
             return fragment.to_table(schema=self.schema(file), columns=names, filter=condition, use_threads=False)
         from_file = [name for name in names if name not in self.partitions]
-        with self._opened(file) as (opened, footer):
-            if row_group >= footer.metadata.num_row_groups:
+        path = self.paths[file]
+        opened = None if is_url(path) else self._idle.take(file, _stamp(path))
+        if opened is None:
+            opened = self._open(file)
+        n_row_groups = opened.footer.metadata.num_row_groups
+        try:
+            if row_group >= n_row_groups:
                 raise ValueError(
-                    f"{self.paths[file]!r} has {footer.metadata.num_row_groups} row groups, where more were counted before: the "
-                    "data has changed. Make the pool again."
+                    f"{path!r} has {n_row_groups} row groups, where more were counted before: the data has changed. Make the "
+                    "pool again."
                 )
-            table = opened.read_row_group(row_group, columns=from_file, use_threads=False)
+            table = opened.parquet.read_row_group(row_group, columns=from_file, use_threads=False)
+        except BaseException:
+            opened.source.close()
+            raise
+        if is_url(path) or n_row_groups == 1:
+            opened.source.close()
+        else:
+            self._idle.put(file, opened)
         for name, values in self.partitions.items():
             if name in names and name not in table.column_names:
                 column = pa.array([values[file]], _partition_type(values)).take(

@@ -372,7 +372,7 @@ def test_nothing_but_one_footer_is_read_until_needed(directory, monkeypatch):
     assert isinstance(pool[2], BlockStream)
     drained(pool, lam=None)
     assert sorted(set(opened)) == ["f0.parquet", "f1.parquet", "f2.parquet"]
-    assert len(opened) == 3 + 8  # a footer of each file, and each row group once
+    assert len(opened) == 3 + 3  # each once for its footer, and once for its row groups
 
 
 def test_pickles_are_small(directory):

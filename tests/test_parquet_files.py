@@ -1,15 +1,18 @@
 """Footers of Parquet files: which are kept, and what becomes of files that change."""
 
+import contextlib
 import gc
 import os
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from sklearn.linear_model import SGDClassifier
 
-from streamlearn import from_parquet
+from streamlearn import StochasticMux, StreamingEstimator, from_parquet
 from tests.sourcechecks import drained
 
 
@@ -41,7 +44,7 @@ def opened(monkeypatch):
 
 def test_footers_do_not_pile_up(tmp_path, opened):
     for i in range(80):
-        write(tmp_path / f"{i:02}.parquet", [1.0, 2.0, 3.0], [f"f{j}" for j in range(200)])
+        write(tmp_path / f"{i:02}.parquet", [1.0, 2.0, 3.0], [f"f{j}" for j in range(400)])
     pool = from_parquet(tmp_path, target="label")
     gc.disable()  # they are large, and few objects: collecting garbage would come late
     try:
@@ -156,3 +159,81 @@ def test_what_no_longer_fits_the_pool_is_named(tmp_path, change, n_files):
     pq.write_table(pa.table({**columns, "label": np.zeros(n)}), tmp_path / "1.parquet", row_group_size=10)
     with pytest.raises(ValueError, match=message):
         drained(pool, lam=None)
+
+
+@pytest.mark.parametrize("prefetch", [0, 2])
+def test_files_stay_open_between_their_row_groups_but_few_and_not_after_a_pass(tmp_path, prefetch):
+    """At most n_active + 10 at once, and each is opened once for its row groups where few streams are active."""
+    for i in range(40):
+        write(tmp_path / f"{i:02}.parquet", np.arange(50.0))
+    pool = from_parquet(tmp_path, target="label", prefetch=prefetch)
+    before, highest = open_files(), 0
+    iterator = StochasticMux(pool, 4, None, mode="exhaustive", random_state=0).generate()
+    for _ in iterator:
+        highest = max(highest, len(open_files() - before))
+    assert 0 < highest <= 4 + 10
+    assert not open_files() - before
+    iterator = StochasticMux(pool, 4, 3, random_state=0).generate()
+    next(iterator)
+    iterator.close()
+    assert not open_files() - before
+
+
+def open_files():
+    if not os.path.isdir("/proc/self/fd"):
+        pytest.skip("this system does not tell which files are open")
+    names = set()
+    for number in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):  # the listing's own
+            names.add((number, os.readlink(f"/proc/self/fd/{number}")))
+    return {name for name in names if name[1].endswith(".parquet")}
+
+
+def test_a_file_that_stays_open_and_is_deleted_or_replaced_is_not_read_on(tmp_path):
+    for change in ("deleted", "replaced"):
+        write(tmp_path / "a.parquet", np.arange(40.0))
+        (source,) = (stream._source for stream in from_parquet(tmp_path, target="label"))
+        assert source.read(0)["X"][0, 0] == 0.0
+        (tmp_path / "a.parquet").unlink()
+        if change == "deleted":
+            with pytest.raises(FileNotFoundError, match=r"a\.parquet"):
+                source.read(1)
+        else:
+            write(tmp_path / "a.parquet", np.arange(100.0, 140.0))
+            assert source.read(1)["X"][0, 0] == 110.0
+        source.keeper.close()
+
+
+def test_threads_that_read_one_file_have_it_open_each_for_itself(tmp_path):
+    values = np.arange(1000.0)
+    write(tmp_path / "a.parquet", values)
+    (source,) = (stream._source for stream in from_parquet(tmp_path, target="label"))
+    before = open_files()
+    with ThreadPoolExecutor(4) as threads:
+        blocks = list(threads.map(source.read, list(range(100)) * 3))
+    np.testing.assert_array_equal(np.concatenate([block["X"][:, 0] for block in blocks]), np.tile(values, 3))
+    assert len(open_files() - before) == 1
+    source.keeper.close()
+    assert open_files() == before
+
+
+def test_a_file_in_which_a_row_group_is_broken_does_not_stay_open(tmp_path):
+    write(tmp_path / "a.parquet", np.random.default_rng(0).random(40), compression="none")
+    (source,) = (stream._source for stream in from_parquet(tmp_path, target="label"))
+    source.rows()
+    before = open_files()
+    with pytest.raises(ValueError, match="more were counted before"):
+        source.keeper.read(0, 9, None, ["a"])
+    assert open_files() == before
+
+
+def test_files_are_closed_by_what_reads_a_column_alone(tmp_path):
+    for i in range(3):
+        write(tmp_path / f"{i}.parquet", np.arange(40.0), ("a", "b"))
+    before = open_files()
+    from_parquet(tmp_path, target="label", group_by="a")
+    pool = from_parquet(tmp_path, target="label")
+    with pytest.raises(ValueError, match="greater than one"):  # it has one label
+        StreamingEstimator(SGDClassifier(), classes="scan", max_batches=1, random_state=0).fit(pool)
+    list(pool[0])
+    assert open_files() == before

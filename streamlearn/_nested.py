@@ -21,7 +21,7 @@ import numpy as np
 from ._arrays import ArrayStream, SampleStream
 from ._blocks import BlockStream
 from ._passes import close
-from ._plan import lay_out
+from ._plan import lay_out, sorted_by_slot
 from ._random import generator, mix
 from ._reader import Plan, Reader
 from ._state import check_same, check_state, pack, pack_numbers, unpack, unpack_numbers
@@ -142,9 +142,17 @@ class Odds:
         return np.minimum(np.searchsorted(self._line, drawn, side="right"), self._most[muxes])
 
 
-def _short(n: int) -> type:
-    """Return a kind for numbers below ``n``: short ones are sorted by radix, much faster."""
-    return np.int16 if n < 2**15 else np.int64
+def _sorted(numbers: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the places of numbers below ``n``, sorted by them, which of these there are, and how often."""
+    if n <= len(numbers):
+        order, counts = sorted_by_slot(numbers, n)
+        there = np.flatnonzero(counts)
+        return order, there, counts[there]
+    # a table of all of them would be larger than what it tells
+    order = np.argsort(numbers.astype(np.int16) if n <= 2**15 else numbers, kind="stable")  # short ones by radix
+    in_order = numbers[order]
+    first = np.flatnonzero(np.diff(in_order, prepend=-1))
+    return order, in_order[first], np.diff(first, append=len(in_order))
 
 
 class Level:
@@ -199,12 +207,9 @@ class EachSample(Level):
     """Muxes that draw the stream of each sample by itself; their streams are no muxes."""
 
     def refine(self, plan: Plan) -> Plan:
-        in_time: np.ndarray = np.empty(len(plan.order), _short(int(self.odds.n_streams.sum())))
-        in_time[plan.order] = self.odds.draw(self._rng, np.repeat(plan.streams, plan.lengths))
-        order = np.argsort(in_time, kind="stable")
-        streams = in_time[order]
-        first = np.flatnonzero(np.diff(streams, prepend=-1))
-        return Plan(order, streams[first].astype(np.int64), np.diff(first, append=len(streams)))
+        drawn = np.empty(len(plan.order), np.int64)
+        drawn[plan.order] = self.odds.draw(self._rng, np.repeat(plan.streams, plan.lengths))
+        return Plan(*_sorted(drawn, int(self.odds.n_streams.sum())))
 
 
 class InVisits(Level):
@@ -233,21 +238,16 @@ class InVisits(Level):
 
     def refine(self, plan: Plan) -> Plan:
         k, passes = self._n_slots, Passes(plan)
-        slots = np.repeat(passes.of_runs, plan.lengths)
-        slots *= k
+        slots = np.repeat(passes.of_runs * k, plan.lengths)
         slots += self._rng.integers(0, k, len(slots))
-        in_time: np.ndarray = np.empty(len(slots), _short(len(passes.seats) * k))
+        in_time = np.empty_like(slots)
         in_time[plan.order] = slots
-        order = np.argsort(in_time, kind="stable")
-        in_order = in_time[order]
-        first = np.flatnonzero(np.diff(in_order, prepend=-1))
-        within, slot = np.divmod(
-            in_order[first].astype(np.int64), k
-        )  # of the slots that are drawn: those of some passes
+        order, drawn, counts = _sorted(in_time, len(passes.seats) * k)
+        within, slot = np.divmod(drawn, k)  # of the slots that are drawn: those of some passes
         fresh, seats = passes.fresh[within], passes.seats[within]
         self._make_room(int(passes.seats[-1]) + 1)
         left = np.where(fresh, 0, self._left[seats, slot])
-        visits = lay_out(left, np.diff(first, append=len(in_order)), self._length, self._rng)
+        visits = lay_out(left, counts, self._length, self._rng)
         streams = self._holder[seats, slot][visits.slots]
         streams[visits.fresh] = self.odds.draw(self._rng, passes.streams[within[visits.slots[visits.fresh]]])
         self._left[passes.seats[passes.fresh]] = 0

@@ -326,8 +326,8 @@ def lay_out(left: np.ndarray, counts: np.ndarray, length: VisitLength, rng: np.r
         goes_on = ends[:, -1] <= most
         some, reached = some[goes_on], ends[goes_on, -1]
     slots, starts, ends = (np.concatenate(columns) for columns in zip(*parts, strict=True))
-    by_slot = np.argsort(slots, kind="stable")
+    by_slot, n_visits_of = sorted_by_slot(slots, n_slots)
     slots, starts, ends = slots[by_slot], starts[by_slot], ends[by_slot]
-    last = np.cumsum(np.bincount(slots, minlength=n_slots)) - 1
+    last = np.cumsum(n_visits_of) - 1
     lengths = np.minimum(ends, counts[slots]) - starts
     return Visits(slots, starts, lengths, by_slot >= n_slots, last, ends[last] - counts)

@@ -82,6 +82,14 @@ def rows(quick: bool) -> Iterator[Row]:
         work="The same in batches of 256.",
         n_ours=n_batches * BATCH,
     )
+    yield compare(
+        "nested / flat with as many visits, batches",
+        draining(deep, n_batches),
+        draining(StochasticMux(pools[100_000], 8, 2.3, random_state=0), n_batches),
+        bar="-",
+        work="A visit of 16 rows to a nested mux begins seven visits within, of 2.3 rows each; so the flat one has lam=2.3.",
+        n_ours=n_batches * BATCH,
+    )
     names = "sklearn.base,sklearn.metrics,sklearn.neural_network,sklearn.decomposition,sklearn.model_selection"
 
     with tempfile.TemporaryDirectory() as cache:

@@ -211,8 +211,10 @@ class BlockReader(CursorReader):
         n = window.size
         places = np.arange(n, dtype=np.int64) if window.key is None else permutation(n, window.key)
         alone = places if len(window.blocks) == 1 else None
-        if window.source.keeper is not None:
-            self._keepers[id(window.source.keeper)] = window.source.keeper
+        keeper = window.source.keeper
+        if keeper is not None and id(keeper) not in self._keepers:
+            self._keepers[id(keeper)] = keeper
+            keeper.expect(self.n_active)
         parts: dict[str, list[Any]] = {name: [] for name in self._parts}
         for block in window.blocks:
             with self._memory:

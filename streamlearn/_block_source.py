@@ -24,7 +24,8 @@ class BlockSource:
     row_bytes : int
         About how many bytes a row has in memory.
     keeper : object or None
-        What keeps something open between blocks, until its ``close`` is called; several sources may have one.
+        What keeps something open between blocks, until its ``close`` is called; its ``expect`` is told how many streams are
+        active. Several sources may have one.
     """
 
     name = ""

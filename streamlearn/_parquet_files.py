@@ -24,7 +24,7 @@ class Footer(NamedTuple):
 # So many are kept in any case, others while all together are small: in memory they are several times larger.
 _FEW_FOOTERS, _FOOTER_BYTES = 16, 3 * 2**18
 _FEW_FILES = 128
-_FEW_OPEN = 8
+_FEW_OPEN, _MANY_ACTIVE = 6, 32
 
 
 class Opened(NamedTuple):
@@ -42,6 +42,11 @@ class _Idle:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._kept: OrderedDict[int, Opened] = OrderedDict()
+        self._room = _FEW_OPEN
+
+    def expect(self, n_active: int) -> None:
+        """Have room for as many files as are active, and a few more, until all are closed."""
+        self._room = max(self._room, min(n_active, _MANY_ACTIVE) + _FEW_OPEN)
 
     def take(self, file: int, stamp: Any) -> Opened | None:
         """Take an open file out, so that nobody else uses it meanwhile, if it has not changed since it was opened."""
@@ -56,7 +61,7 @@ class _Idle:
         with self._lock:
             others = [self._kept.pop(file, None), None]  # another thread may have opened it as well
             self._kept[file] = opened
-            if len(self._kept) > _FEW_OPEN:
+            if len(self._kept) > self._room:
                 _, others[1] = self._kept.popitem(last=False)
         for other in others:
             if other is not None:
@@ -65,6 +70,7 @@ class _Idle:
     def close(self) -> None:
         with self._lock:
             kept, self._kept = self._kept, OrderedDict()
+            self._room = _FEW_OPEN
         for opened in kept.values():
             opened.source.close()
 
@@ -129,6 +135,10 @@ class ParquetFiles:
         self._footers = _Footers()
         self._idle = _Idle()
 
+    def expect(self, n_active: int) -> None:
+        """Keep as many files open between their row groups as are active at once, if they are not too many, and a few more."""
+        self._idle.expect(n_active)
+
     def close(self) -> None:
         """Close what stays open between row groups; whoever reads on opens it again."""
         self._idle.close()
@@ -136,22 +146,22 @@ class ParquetFiles:
     def footer(self, file: int, keep: bool = True) -> Footer:
         """Return metadata and Arrow schema of a file, and keep them for its row groups, if that is wanted."""
         path = self.paths[file]
-        footer = None if is_url(path) else self._footers.get(file, _stamp(path))
+        stamp = None if is_url(path) else _stamp(path)
+        footer = None if is_url(path) else self._footers.get(file, stamp)
         if footer is None:
-            opened = self._open(file, keep)
+            opened = self._open(file, stamp, keep)
             footer = opened.footer
             opened.source.close()
         return footer
 
-    def _open(self, file: int, keep: bool = True) -> Opened:
-        """Open a file; its footer is read only if it is not at hand."""
+    def _open(self, file: int, stamp: Any, keep: bool = True) -> Opened:
+        """Open a file, of which ``stamp`` was found before; its footer is read only if it is not at hand."""
         pa = require("pyarrow", extra="parquet", purpose="from_parquet")
         pq = require("pyarrow.parquet", extra="parquet", purpose="from_parquet")
         path = self.paths[file]
         try:
             filesystem, inner = self._filesystem(path)
             if filesystem is None:
-                stamp = _stamp(path)
                 # a path would do, but each step in which the library finds out what lies there is one for which threads wait
                 source = pa.OSFile(inner)
             else:
@@ -279,9 +289,10 @@ class ParquetFiles:
             return fragment.to_table(schema=self.schema(file), columns=names, filter=condition, use_threads=False)
         from_file = [name for name in names if name not in self.partitions]
         path = self.paths[file]
-        opened = None if is_url(path) else self._idle.take(file, _stamp(path))
+        stamp = None if is_url(path) else _stamp(path)
+        opened = self._idle.take(file, stamp)
         if opened is None:
-            opened = self._open(file)
+            opened = self._open(file, stamp)
         n_row_groups = opened.footer.metadata.num_row_groups
         try:
             if row_group >= n_row_groups:

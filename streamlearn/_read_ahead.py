@@ -65,6 +65,7 @@ class Blocks:
     def __init__(self, planner: Planner, reader: Any, failures: Failures) -> None:
         self._planner = planner
         self._reader = reader
+        reader.n_active = planner.policy.n_slots
         self.failures = failures
         self._stop = threading.Event()
         self._begun = False

@@ -69,6 +69,8 @@ class Reader:
         Whether a stream that fails is told by its position in the mux, which may then go on without it.
     many_visits : int or None
         Number of visits of which larger blocks of samples should not be; None: it does not matter.
+    n_active : int
+        Number of streams that give samples in turn, as far as it is known.
     adds_squares : bool
         Whether squares of floats are added up where that costs little, as they are copied (see :class:`Added`).
     """
@@ -82,6 +84,7 @@ class Reader:
     can_restart = False
     names_failures = True
     many_visits: int | None = None
+    n_active = 1
     adds_squares = False
     moved: Any
 

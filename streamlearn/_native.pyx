@@ -282,8 +282,12 @@ cdef class Waiting:
     cdef int64_t[::1] streams
 
     def __init__(self, const double[::1] keys, const int64_t[::1] streams, Py_ssize_t room):
+        cdef Py_ssize_t i
         if not keys.shape[0] == streams.shape[0] <= room:
             raise ValueError(f"{keys.shape[0]} keys of {streams.shape[0]} streams have room for {room}")
+        for i in range(streams.shape[0]):  # what plans visits trusts them
+            if not 0 <= streams[i] < room:
+                raise ValueError(f"stream {streams[i]} waits among {room}")
         self.keys, self.streams = empty(room, cnp.NPY_DOUBLE), empty(room, cnp.NPY_INT64)
         self.keys[: keys.shape[0]] = keys
         self.streams[: keys.shape[0]] = streams

@@ -395,8 +395,11 @@ class Ending(_Stochastic):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         super().load_state_dict(state)
         keys, streams = unpack(state["_heap"])
+        remaining = np.array(self._remaining, np.int64)
+        if len(remaining) != len(self.weights) or not remaining[streams].all():
+            raise ValueError("state was saved of other streams: the pool has changed since. Begin anew.")
         self._heap = waiting(np.array(keys, np.float64), np.array(streams, np.int64), len(self.weights))
-        self._remaining = array("q", self._remaining)
+        self._remaining = array("q", remaining.tolist())
 
     def turn_over(self, slot: int, stream: int, n_items: int) -> tuple[int, int] | None:
         remaining = self._remaining[stream]

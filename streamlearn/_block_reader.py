@@ -201,7 +201,7 @@ class BlockReader(CursorReader):
             if number not in self._shared:
                 self._shared[number] = set()
                 if len(self._shared) > 2:
-                    del self._shared[min(self._shared)]
+                    del self._shared[min(other for other in self._shared if other != number)]
             if identity not in self._shared[number]:
                 self._shared[number].add(identity)
                 self.blocks_needed += 1

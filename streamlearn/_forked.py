@@ -9,18 +9,25 @@ from __future__ import annotations
 
 import gc
 import io
+import itertools
 import multiprocessing
+import os
 import pickle
+import random
 import signal
+import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, nullcontext
+from multiprocessing.connection import wait
 from typing import Any
 
 import numpy as np
 from joblib.externals.loky.process_executor import ProcessPoolExecutor
 from joblib.parallel import FallbackToBackend, MultiprocessingBackend, SequentialBackend
+from scipy import sparse
 
 try:
     from joblib.externals.cloudpickle import Pickler
@@ -31,20 +38,26 @@ from ._arrays import ArrayStream
 from ._pool import StreamPool
 
 LARGE = 2**20  # bytes of an array that is named; smaller ones are sent
-# What tasks may name, by the identity of its object: filled before processes begin, which have it from then on.
-_inherited: dict[int, Any] = {}
+# What the tasks of a call may name, by the number of the call and the identity of the object: filled before its processes begin,
+# which have it from then on.
+_inherited: dict[int, dict[int, Any]] = {}
+_numbers = itertools.count()
 
 
 class ForkBackend(MultiprocessingBackend):
     """The backend "streamlearn-fork" of joblib.
 
-    Processes begin with the first task. What it holds of large arrays, and of pools of arrays, is named in all tasks; what comes
-    only later is sent to each task that has it. All else is sent as well: an open file, say, must not be shared.
+    Processes begin with the first task. What it holds of large arrays, and of pools of arrays, is named in all tasks, which
+    find it as it was then, and read-only; what comes only later is sent to each task that has it. All else is sent as well: an
+    open file, say, must not be shared.
+
+    Threads of the caller are not there in forked processes. OpenMP and BLAS use one thread there, and Dask none; polars
+    cannot do without.
 
     Raises
     ------
     ValueError
-        On systems that cannot fork.
+        On systems that cannot fork, and if a task holds polars frames.
 
     Examples
     --------
@@ -63,6 +76,7 @@ class ForkBackend(MultiprocessingBackend):
     """
 
     _workers: Any = None
+    _number = -1
 
     def configure(self, n_jobs: int = 1, parallel: Any = None, **_: Any) -> int:
         """Return the number of processes."""
@@ -74,19 +88,21 @@ class ForkBackend(MultiprocessingBackend):
                 "backend='streamlearn-fork' needs a system that can fork, got one that cannot: use backend='loky'."
             )
         self.parallel = parallel
+        self._number = next(_numbers)
         self._workers = ProcessPoolExecutor(
-            n_jobs, context=multiprocessing.get_context("fork"), initializer=_begin_process
+            n_jobs,
+            context=multiprocessing.get_context("fork"),
+            initializer=_begin_process,
+            initargs=(self._number,),
         )
-        self._data: dict[int, Any] | None = None
         return n_jobs
 
     def submit(self, func: Callable[[], Any], callback: Any = None) -> Future:
         """Have a process do a task."""
-        begins = self._data is None
-        if self._data is None:
-            self._data = data_of(func)
-            _inherited.update(self._data)
-        task = Task(func, self._data)
+        begins = self._number not in _inherited
+        if begins:
+            _inherited[self._number] = data_of(func)
+        task = Task(func, self._number)
         with _forking() if begins else nullcontext():
             future = self._workers.submit(task)
         if callback is not None:
@@ -113,29 +129,33 @@ class ForkBackend(MultiprocessingBackend):
         if self._workers is not None:
             self._workers.shutdown(kill_workers=kill_workers)
             self._workers = None
-        for name in self._data or ():
-            _inherited.pop(name, None)
-        self._data = None
+        _inherited.pop(self._number, None)
         self.reset_batch_stats()
 
 
 class Task:
-    """A call that names the data in it.
+    """A call that names the data in it, once it is pickled.
 
     Parameters
     ----------
-    func : callable
-    data : dict
-        What is named, by the identity of its object.
+    func : callable, or bytes
+        As bytes, it was pickled.
+    number : int
+        Of the call of ``Parallel`` whose data is named.
     """
 
-    def __init__(self, func: Callable[[], Any], data: dict[int, Any]) -> None:
+    def __init__(self, func: Callable[[], Any] | bytes, number: int) -> None:
+        self._func = func
+        self._number = number
+
+    def __reduce__(self) -> tuple[Any, ...]:
         file = io.BytesIO()
-        _Naming(file, data).dump(func)
-        self._func = file.getvalue()
+        _Naming(file, _inherited[self._number]).dump(self._func)
+        return Task, (file.getvalue(), self._number)
 
     def __call__(self) -> Any:
-        return _Finding(io.BytesIO(self._func)).load()()
+        assert isinstance(self._func, bytes)
+        return _Finding(io.BytesIO(self._func), self._number).load()()
 
 
 def data_of(func: Callable[[], Any]) -> dict[int, Any]:
@@ -154,15 +174,45 @@ def _forking() -> Iterator[None]:
         yield
 
 
-def _begin_process() -> None:
-    # OpenMP's threads are not there in a forked process, and it would wait for them; with one thread it has no need of others.
-    # Nor are there more processors than processes. scikit-learn brings it.
-    from threadpoolctl import threadpool_limits
-
+def _begin_process(number: int) -> None:
+    """Make up for what a process has of the caller and should not have, or lacks."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the caller ends processes if it is interrupted,
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # and what it does when it is ended is not theirs to do
+    threading.Thread(target=_end_with_caller, daemon=True).start()
     gc.freeze()  # else each collection writes to all objects of the caller, and so to all their pages
+    # The threads of these libraries are not there, and they would wait for them; with one thread they need no others.
+    # scikit-learn brings threadpoolctl.
+    from threadpoolctl import threadpool_limits
+
     threadpool_limits(1)
+    if (dask := sys.modules.get("dask")) is not None:
+        dask.config.set(scheduler="synchronous")
+    # whoever draws from the states that all programs share would draw the same in all processes
+    random.seed()
+    np.random.seed()  # noqa: NPY002
+    for values in _inherited[number].values():  # what one task changed, the next one would find changed
+        for array in _arrays_of(values):
+            array.flags.writeable = False
+
+
+def _end_with_caller() -> None:
+    """End this process when the caller's has ended: the queue between them does not tell, since both hold all of its ends."""
+    caller = multiprocessing.parent_process()
+    if caller is not None:
+        wait([caller.sentinel])
+        os._exit(1)
+
+
+def _arrays_of(values: Any) -> Iterator[np.ndarray]:
+    if isinstance(values, np.ndarray):
+        yield values
+    elif isinstance(values, StreamPool):
+        tables: dict[int, Any] = {id(stream._table): stream._table for stream in values}  # type: ignore[attr-defined]
+        yield from (
+            array for table in tables.values() for column in table.columns.values() for array in _arrays_of(column)
+        )
+    elif sparse.issparse(values):
+        yield values.data
 
 
 class _Nowhere(io.RawIOBase):
@@ -184,9 +234,18 @@ class _Collecting(_Naming):
         is_large = isinstance(obj, np.ndarray) and obj.nbytes >= LARGE
         if is_large or (isinstance(obj, StreamPool) and all(type(stream) is ArrayStream for stream in obj)):
             self._data[id(obj)] = obj
+        if type(obj).__module__.partition(".")[0] == "polars" and not isinstance(obj, type):
+            raise ValueError(
+                f"a task holds a {type(obj).__name__} of polars, whose threads are not there in the forked processes of "
+                "backend='streamlearn-fork': use backend='loky', or give it as a pandas DataFrame or an array."
+            )
         return super().persistent_id(obj)
 
 
 class _Finding(pickle.Unpickler):
+    def __init__(self, file: Any, number: int) -> None:
+        super().__init__(file)
+        self._data = _inherited[number]
+
     def persistent_load(self, name: int) -> Any:
-        return _inherited[name]
+        return self._data[name]

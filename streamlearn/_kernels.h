@@ -469,8 +469,9 @@ static void sl_begin_visits(sl_visits *v)
         sl_sink_due(v, at, v->due[at]);
 }
 
-/* Ends visits, in the order of time, and begins the next ones. Returns what it lacks to go on: SL_GAPS, SL_LENGTHS, or 0. */
-enum { SL_GAPS = 1, SL_LENGTHS = 2 };
+/* Ends visits, in the order of time, and begins the next ones. Returns what it lacks to go on: SL_GAPS, SL_LENGTHS, or 0; or
+ * SL_BROKEN: a visit would have no items. */
+enum { SL_GAPS = 1, SL_LENGTHS = 2, SL_BROKEN = 3 };
 
 static int sl_end_visits(sl_visits *v)
 {
@@ -478,6 +479,8 @@ static int sl_end_visits(sl_visits *v)
         const int64_t slot = v->due[0];
         int64_t stream = v->holder[slot];
         const int64_t rest = v->again ? v->remaining[stream] - v->planned[slot] : 0;
+        if (rest < 0)
+            return SL_BROKEN;
         if (rest && !v->n_gaps)
             return SL_GAPS;
         if ((rest || v->waiting->n) && !v->n_lengths)
@@ -501,6 +504,8 @@ static int sl_end_visits(sl_visits *v)
         const int64_t length = v->lengths[--v->n_lengths], most = v->remaining[stream];
         v->holder[slot] = stream;
         v->planned[slot] = v->left[slot] = length < most ? length : most;
+        if (v->left[slot] < 1)
+            return SL_BROKEN;
         if (sl_ends_in_plan(v, slot)) {
             sl_sink_due(v, 0, slot);
         } else {

@@ -82,7 +82,7 @@ cdef extern from "_kernels.h" nogil:
         int64_t *run_streams
         int64_t *run_lengths
         int64_t n_runs
-    int SL_GAPS, SL_LENGTHS
+    int SL_GAPS, SL_LENGTHS, SL_BROKEN
     void sl_begin_visits(sl_visits *v)
     int sl_end_visits(sl_visits *v)
     void sl_go_on(sl_visits *v)
@@ -281,7 +281,7 @@ cdef class Waiting:
     cdef double[::1] keys
     cdef int64_t[::1] streams
 
-    def __init__(self, const double[::1] keys, const int64_t[::1] streams, Py_ssize_t room):
+    def __cinit__(self, const double[::1] keys, const int64_t[::1] streams, Py_ssize_t room):
         cdef Py_ssize_t i
         if not keys.shape[0] == streams.shape[0] <= room:
             raise ValueError(f"{keys.shape[0]} keys of {streams.shape[0]} streams have room for {room}")
@@ -298,8 +298,8 @@ cdef class Waiting:
     def __len__(self):
         return self.heap.n
 
-    def __copy__(self):
-        return Waiting(*self.columns(), self.keys.shape[0])
+    def __reduce__(self):
+        return Waiting, (*self.columns(), self.keys.shape[0])
 
     def pop(self):
         cdef double key = 0
@@ -379,6 +379,8 @@ def end_visits(
         elif lack == SL_LENGTHS:
             lengths = of_lengths = more_lengths()
             v.n_lengths, v.lengths = of_lengths.shape[0], &of_lengths[0]
+        elif lack == SL_BROKEN:
+            raise ValueError("a visit would have no items: streams, or lengths of visits, are not those of the pool")
         else:
             break
     with nogil:

@@ -181,9 +181,6 @@ class Planner:
     def _plan_at_once(self, order: np.ndarray, counts: np.ndarray) -> Plan:
         """Let the policy do what :meth:`_plan_visits` does."""
         policy = self.policy
-        for slot in np.flatnonzero(counts).tolist() if -1 in self.holder else ():
-            if self.holder[slot] < 0:
-                self._replace(slot)
         slots = np.array([self.holder, self.left, self.planned])
         runs = policy.plan(order, slots, np.cumsum(counts))
         self.holder[:], self.left[:], self.planned[:] = slots.tolist()

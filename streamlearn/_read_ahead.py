@@ -206,13 +206,16 @@ class Blocks:
 
     def _plan(self) -> None:
         plan: Plan | Exception | None
+        before = self._planner.snapshot()
         try:
-            before = self._planner.snapshot()
             if self.failures.rules.handles and (failed := self.failures.set_aside_in(self._n_planned - LAG)):
                 self._planner.drop(failed)
             plan = self._planner.plan()
         except Exception as error:  # it is this block's: those before it are to be had
             plan = error
+        except BaseException:  # an interrupt: half of a plan must not be lost
+            self._planner.load_state_dict(self._planner.pack(before))
+            raise
         if plan is None:
             self._ended = True
             return

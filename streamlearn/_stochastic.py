@@ -395,9 +395,15 @@ class Ending(_Stochastic):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         super().load_state_dict(state)
         keys, streams = unpack(state["_heap"])
-        remaining = np.array(self._remaining, np.int64)
-        if len(remaining) != len(self.weights) or not remaining[streams].all():
+        remaining, n = np.array(self._remaining, np.int64), len(self.weights)
+        if (
+            len(remaining) != n
+            or len({*streams}) != len(streams)
+            or not all(0 <= i < n and remaining[i] for i in streams)
+        ):
             raise ValueError("state was saved of other streams: the pool has changed since. Begin anew.")
+        if not all(length > 0 for length in self._lengths):
+            raise ValueError("state is damaged: it has visits of no items. Begin anew.")
         self._heap = waiting(np.array(keys, np.float64), np.array(streams, np.int64), len(self.weights))
         self._remaining = array("q", remaining.tolist())
 

@@ -1,5 +1,6 @@
 """from_parquet against what pyarrow reads, and what it says to bad input."""
 
+import itertools
 import mmap
 import os
 
@@ -14,7 +15,7 @@ from sklearn.linear_model import SGDClassifier
 from sklearn.model_selection import GridSearchCV, GroupKFold
 
 import streamlearn
-from streamlearn import StreamingEstimator, from_parquet
+from streamlearn import StochasticMux, StreamingEstimator, from_parquet
 from streamlearn._blocks import BlockStream
 from streamlearn._columns import Columns
 from streamlearn._rows import take_rows
@@ -481,3 +482,16 @@ def test_columns_come_in_an_order(way, case):
         assert getattr(found[name], "dtype", None) == getattr(values, "dtype", None)
         np.testing.assert_array_equal(take_rows(found[name], places), values)
     np.testing.assert_array_equal(columns.convert(table, "y", places)["y"][places], columns.convert(table)["y"])
+
+
+def test_streams_of_a_column_that_are_in_different_passes_count_their_blocks_each_in_its_own(tmp_path):
+    """Streams of unequal length, which share row groups, so that one may be passes ahead of another."""
+    for i in range(12):
+        of_group = np.arange(50) // 25 if i % 2 else np.zeros(50, int)
+        table = pa.table({"a": np.arange(50.0) + 50 * i, "g": of_group, "label": np.arange(50) % 2})
+        pq.write_table(table, tmp_path / f"{i:02}.parquet", row_group_size=10)
+    pool = from_parquet(tmp_path, target="label", group_by="g")
+    for seed in range(3):
+        iterator = StochasticMux(pool, 2, 3, random_state=seed).generate()
+        assert len(list(itertools.islice(iterator, 3000))) == 3000
+        iterator.close()

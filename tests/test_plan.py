@@ -1,11 +1,13 @@
 """Plans of the next draws: sorting them by slot, and visits that end."""
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from streamlearn import _compiled
+from streamlearn import StochasticMux, _compiled, from_arrays
 from streamlearn._plan import Planner, sorted_by_slot
 from streamlearn._stochastic import Ending
 from streamlearn._visits import VisitLength
@@ -72,3 +74,60 @@ def test_visits_that_end_are_planned_the_same_at_once_and_one_by_one(
         assert sorted(order) == list(range(sum(lengths)))
         np.add.at(given_out, streams, lengths)
     assert given_out.tolist() == sizes.tolist()
+
+
+def exhaustive(n=4):
+    X = np.arange(400.0)[:, None]
+    return StochasticMux(from_arrays(X, n_streams=n), 2, 5, mode="exhaustive", random_state=0)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda policy: policy.update(_heap=[[0.5], [10**9]]),
+        lambda policy: policy.update(_heap=[[0.5, 0.5], [-7, 1]]),
+        lambda policy: policy.update(_heap=[[0.1, 0.2, 0.3, 0.4], [1, 1, 1, 1]]),
+        lambda policy: policy.update(_lengths=[-5] * 100),
+        lambda policy: policy.update(_lengths=[0] * 100),
+        lambda policy: policy.update(_remaining=[0, 0, 0, 0]),
+        lambda policy: policy.update(_remaining=[3]),
+    ],
+)
+def test_a_damaged_state_is_refused(way, damage):
+    running = exhaustive().generate()
+    for _ in range(20):
+        next(running)
+    state = json.loads(json.dumps(running.state_dict()))
+    damage(find(state, "_heap"))
+    with pytest.raises(ValueError, match="Begin anew"):
+        exhaustive().generate().load_state_dict(state)
+
+
+def find(state, name):
+    """Return the dict within a state that has this name."""
+    if isinstance(state, dict):
+        if name in state:
+            return state
+        return next((found for value in state.values() if (found := find(value, name)) is not None), None)
+    return None
+
+
+def test_an_interrupt_while_a_block_is_planned_loses_nothing(way, monkeypatch):
+    draw, calls = VisitLength.sample, []
+
+    def interrupted(self, rng, size):
+        calls.append(size)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        return draw(self, rng, size)
+
+    running = exhaustive(40)._start(None, (0,))
+    monkeypatch.setattr(VisitLength, "sample", interrupted)
+    policy = running._policy
+    policy._lengths = policy._lengths[:3]  # so that more are drawn within the first plan
+    with pytest.raises(KeyboardInterrupt):
+        running.take(50)
+    found = []
+    while (taken := running.take(50)) is not None:
+        found += taken[0]["X"][:, 0].tolist()
+    assert sorted(found) == np.arange(400.0).tolist()

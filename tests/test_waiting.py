@@ -2,6 +2,7 @@
 
 import bisect
 import copy
+import pickle
 
 import numpy as np
 import pytest
@@ -37,9 +38,10 @@ def test_the_smallest_key_comes_first(way, first, steps):
     assert [heap.pop() for _ in range(len(heap))] == expected
 
 
-def test_copies_go_their_own_way(way):
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda heap: pickle.loads(pickle.dumps(heap))])
+def test_copies_go_their_own_way(way, copied):
     heap = waiting(np.arange(5.0), np.arange(5), ROOM)
-    other = copy.copy(heap)
+    other = copied(heap)
     heap.pop()
     heap.push(-1.0, 9)
     assert other.pop() == (0.0, 0)

@@ -52,7 +52,7 @@ def in_forks(function, *arguments, n_tasks=2):
         return joblib.Parallel()(joblib.delayed(function)(*arguments) for _ in range(n_tasks))
 
 
-def forks():
+def children():
     return [process for process in multiprocessing.active_children() if type(process).__name__ == "ForkProcess"]
 
 
@@ -71,7 +71,7 @@ def test_a_grid_search_finds_the_same(data):
         np.testing.assert_array_equal(forks.cv_results_[name], alone.cv_results_[name])
     np.testing.assert_array_equal(forks.best_estimator_.coef_, alone.best_estimator_.coef_)
     assert not forked._inherited
-    assert not forks()
+    assert not children()
 
 
 def test_a_search_that_trains_on_finds_the_same():
@@ -158,7 +158,7 @@ def die():
 def test_a_process_that_is_killed_is_told():
     with pytest.raises(TerminatedWorkerError):
         in_forks(die)
-    assert not forks()
+    assert not children()
 
 
 def test_systems_that_cannot_fork_are_told(monkeypatch):

@@ -234,7 +234,7 @@ class _Collecting(_Naming):
         is_large = isinstance(obj, np.ndarray) and obj.nbytes >= LARGE
         if is_large or (isinstance(obj, StreamPool) and all(type(stream) is ArrayStream for stream in obj)):
             self._data[id(obj)] = obj
-        if type(obj).__module__.partition(".")[0] == "polars" and not isinstance(obj, type):
+        if str(type(obj).__module__).partition(".")[0] == "polars" and not isinstance(obj, type):
             raise ValueError(
                 f"a task holds a {type(obj).__name__} of polars, whose threads are not there in the forked processes of "
                 "backend='streamlearn-fork': use backend='loky', or give it as a pandas DataFrame or an array."

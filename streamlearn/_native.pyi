@@ -1,4 +1,5 @@
-from collections.abc import Sequence
+from array import array
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from numpy import dtype, ndarray
@@ -35,5 +36,29 @@ def seed_words(seed: int, n: int) -> ndarray: ...
 def keep(
     item: Any, X_room: ndarray, y_room: ndarray, start: int, most: int, X_limit: float | None, y_limit: float | None
 ) -> int: ...
+
+class Waiting:
+    def __init__(self, keys: ndarray, streams: ndarray, room: int) -> None: ...
+    def __len__(self) -> int: ...
+    def pop(self) -> tuple[float, int]: ...
+    def push(self, key: float, stream: int) -> None: ...
+    def swap(self, key: float, stream: int) -> tuple[float, int]: ...
+    def columns(self) -> tuple[ndarray, ndarray]: ...
+
+def end_visits(
+    waiting: Waiting,
+    again: bool,
+    now: float,
+    remaining: array[int],
+    weights: array[float],
+    lengths: ndarray,
+    gaps: ndarray,
+    more_lengths: Callable[[], ndarray],
+    more_gaps: Callable[[], ndarray],
+    order: ndarray,
+    stops: ndarray,
+    slots: ndarray,
+    runs: ndarray,
+) -> tuple[int, float, ndarray, ndarray]: ...
 def arrow_columns(schema: Any, array: Any) -> tuple[list[str], ndarray, bytes]: ...
 def addresses(arrays: Sequence[Any], dtype: dtype, shape: tuple[int, ...]) -> ndarray | None: ...

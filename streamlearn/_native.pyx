@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False
-"""The loops of ``_kernels.h`` for arrays; other threads use the interpreter meanwhile."""
+"""The loops of ``_kernels.h`` and ``_visits.h`` for arrays; other threads use the interpreter meanwhile."""
 
 cimport numpy as cnp
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
@@ -43,6 +43,7 @@ cdef extern from "_kernels.h" nogil:
     double sl_sum_of_squares_8(const double *values, int64_t n)
     double sl_sum_of_squares_4(const float *values, int64_t n)
     void sl_lay_rows_8(const char **columns, int64_t n_columns, const int64_t *places, int64_t n, char *out)
+    void sl_lay_rows_4(const char **columns, int64_t n_columns, const int64_t *places, int64_t n, char *out)
     ctypedef struct sl_arrow_schema:
         const char *name
         int64_t n_children
@@ -54,6 +55,8 @@ cdef extern from "_kernels.h" nogil:
         const sl_arrow_schema *schema, const sl_arrow_array *array, int64_t offset, uintptr_t *address)
     void sl_copy_rows(const char *rows, int64_t step, int64_t n, int64_t row, char *out)
     uint64_t sl_mix(uint64_t h, uint64_t key)
+
+cdef extern from "_visits.h" nogil:
     ctypedef struct sl_waiting:
         double *keys
         int64_t *streams
@@ -86,7 +89,6 @@ cdef extern from "_kernels.h" nogil:
     void sl_begin_visits(sl_visits *v)
     int sl_end_visits(sl_visits *v)
     void sl_go_on(sl_visits *v)
-    void sl_lay_rows_4(const char **columns, int64_t n_columns, const int64_t *places, int64_t n, char *out)
 
 cdef int64_t LITTLE = 2**16  # bytes that are copied faster than a thread gives the interpreter away and takes it again
 cdef uint64_t FIRST = 0x9E3779B97F4A7C15  # of what is mixed
@@ -341,8 +343,8 @@ def end_visits(
 
     ``lengths`` and ``gaps`` were drawn before and are used from the end; ``more_lengths`` and ``more_gaps`` draw others. ``slots``
     are what each holds (at last ``-2 - stream`` if it has died), has left and had planned, and get how many draws are used, and
-    need room for one row more. ``runs`` get the slots, streams and lengths of what is given. Returns how many runs there are, the last key, and the lengths and gaps that
-    are left.
+    need room for one row more. ``runs`` get the slots, streams and lengths of what is given. Returns how many runs there are,
+    the last key, and the lengths and gaps that are left.
     """
     cdef sl_visits v
     cdef int lack

@@ -163,7 +163,7 @@ def test_what_no_longer_fits_the_pool_is_named(tmp_path, change, n_files):
 
 @pytest.mark.parametrize("prefetch", [0, 2])
 def test_files_stay_open_between_their_row_groups_but_few_and_not_after_a_pass(tmp_path, prefetch):
-    """At most n_active + 10 at once, and each is opened once for its row groups where few streams are active."""
+    """At most n_active + 10 at once."""
     for i in range(40):
         write(tmp_path / f"{i:02}.parquet", np.arange(50.0))
     pool = from_parquet(tmp_path, target="label", prefetch=prefetch)
@@ -217,7 +217,7 @@ def test_threads_that_read_one_file_have_it_open_each_for_itself(tmp_path):
     assert open_files() == before
 
 
-def test_a_file_in_which_a_row_group_is_broken_does_not_stay_open(tmp_path):
+def test_a_file_that_lacks_a_row_group_does_not_stay_open(tmp_path):
     write(tmp_path / "a.parquet", np.random.default_rng(0).random(40), compression="none")
     (source,) = (stream._source for stream in from_parquet(tmp_path, target="label"))
     source.rows()

@@ -11,14 +11,36 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import _compiled
-from ._cursors import CursorReader, Runs, by_table, pass_key
+from ._cursors import CursorReader, Runs, by_table, keys_of, pass_key
 from ._permute import counted_from, permute
 from ._random import mix32
 from ._reader import Added, Plan
 from ._rows import concat_rows, n_rows, row_bytes, take_rows
 from ._span import Span
 
+_TABLES = 3  # of X, y and sample_weight
+# What is known of a stream, in one line of a cache: sl_stream of _kernels.h. Counts are zero between calls of it.
+_KNOWN = np.dtype(
+    [
+        ("place", np.int64),
+        ("pass", np.int64),
+        ("size", np.int64),
+        ("starts", np.int64, _TABLES),
+        ("key", np.uint32),
+        ("counts", np.int32, 2),
+        ("is_shuffled", np.int32),
+    ]
+)
 _ADDED = (np.dtype(np.float64), np.dtype(np.float32))  # in the order of bytes of this machine
+
+
+def _in_lines(known: np.ndarray) -> np.ndarray:
+    """Return a copy in which no stream lies in two lines of a cache."""
+    room = np.empty(known.nbytes + _KNOWN.itemsize, np.uint8)
+    start = -room.__array_interface__["data"][0] % _KNOWN.itemsize
+    copied = room[start : start + known.nbytes].view(_KNOWN)
+    copied[:] = known
+    return copied
 
 
 class Table:
@@ -72,8 +94,7 @@ class ArrayReader(CursorReader):
             self._table_of[:] = [number[id(stream._table)] for stream in streams]
         ranges = np.array([stream._range for stream in streams], np.int64).reshape(n, 2)
         shuffled = np.fromiter((stream._shuffle for stream in streams), bool, n)
-        super().__init__(ranges[:, 1] - ranges[:, 0], shuffled, seed)
-        self._starts = ranges[:, 0]
+        first = ranges[:, 0]
         self._orders: list[np.ndarray | None] = [None] * len(tables)
         for i, stream in zip(self._table_of.tolist(), streams, strict=True):
             self._orders[i] = stream._order
@@ -84,10 +105,14 @@ class ArrayReader(CursorReader):
             if all(map(Span.fits, values.values())):
                 for name, arrays in values.items():
                     span = Span(arrays)
-                    self._spans[name] = span, span.bases[self._table_of] + span.step * self._starts
-        starts = [starts for _, starts in self._spans.values()] or [self._starts]
-        self._row_starts = np.array(starts)
+                    self._spans[name] = span, span.bases[self._table_of] + span.step * first
+        self._known = np.zeros(n, _KNOWN)
+        self._known["size"], self._known["is_shuffled"] = ranges[:, 1] - ranges[:, 0], shuffled
+        starts = [starts for _, starts in self._spans.values()] or [first]
+        self._row_starts = self._known["starts"].T[: len(starts)]
+        self._row_starts[:] = starts
         self._row_steps = np.array([span.step for span, _ in self._spans.values()] or [1], np.int64)
+        super().__init__(self._known["size"], shuffled, seed)
         self._lookup = self._orders[0] if len(tables) == 1 else None
         self._columns = self._plain_columns()
         if _compiled.native is None:  # then a thread asks for the interpreter at every step
@@ -102,8 +127,10 @@ class ArrayReader(CursorReader):
         return new
 
     def _rewind(self, seed: int) -> None:
-        super()._rewind(seed)
-        self._scratch = np.zeros((2, len(self._sizes)), np.int64)  # not shared with a reader that runs at the same time
+        self._pool = _in_lines(self._known)
+        self._pool["key"] = keys_of(seed, len(self._pool))
+        self._seed = seed
+        self._keys, self._places, self._passes = self._pool["key"], self._pool["place"], self._pool["pass"]
 
     def locate(self, plan: Plan) -> tuple[Any, np.ndarray]:
         if _compiled.native is None:
@@ -121,14 +148,18 @@ class ArrayReader(CursorReader):
             columns[i] = column.rows, column.base, column.unit, row, out.__array_interface__["data"][0], size
             if size:
                 added[column.name] = i
-        n_moved = _compiled.native.locate(
-            streams, lengths, order, self._sizes, self._shuffled.view(np.uint8), self._keys, self._places, self._passes,
-            self._scratch, self._row_starts, self._row_steps, self._lookup, rows, who, moved, columns, squares,
-        )  # fmt: skip
-        batch.squares = {name: float(squares[i]) for name, i in added.items()}
-        present, places, passes = moved[:, :n_moved]
-        self.moved = (present, self._places[present], self._passes[present])
-        self._places[present], self._passes[present] = places, passes
+        moved[0] = -1
+        try:
+            n_moved = _compiled.native.locate(
+                streams, lengths, order, self._pool.view(np.uint8), self._row_steps, self._lookup, rows, who, moved, columns,
+                squares,
+            )  # fmt: skip
+            batch.squares = {name: float(squares[i]) for name, i in added.items()}
+            self.moved = present, places, passes = tuple(moved[:, :n_moved])
+        except BaseException:  # an interrupt right after it: all is left as it was
+            present, places, passes = moved[:, moved[0] >= 0]
+            self._places[present], self._passes[present] = places, passes
+            raise
         return batch or Found(rows, who), who
 
     def _plain_columns(self) -> list[Column]:

@@ -9,7 +9,7 @@ from types import ModuleType
 
 import numpy as np
 
-_VERSION = 4
+_VERSION = 5
 
 native: ModuleType | None
 try:

@@ -66,6 +66,11 @@ class Runs:
         return Runs(self.streams[run], starts - begins, lengths, self.present, self.begins, self.ends), number
 
 
+def keys_of(seed: int, n_streams: int) -> np.ndarray:
+    """Return what names the orders of each stream, as uint32."""
+    return mix_array(seed, np.arange(n_streams))
+
+
 class CursorReader(Reader):
     """Reads blocks of samples from many streams, each with one cursor over an order shuffled for each of its passes.
 
@@ -87,7 +92,7 @@ class CursorReader(Reader):
     """
 
     moved: Moved
-    _VERSION = 1
+    _VERSION = 2
 
     def __init__(self, sizes: np.ndarray, shuffled: np.ndarray, seed: int) -> None:
         if sizes.max(initial=0) > LARGEST:
@@ -99,7 +104,7 @@ class CursorReader(Reader):
     def _rewind(self, seed: int) -> None:
         n = len(self._sizes)
         self._seed = seed
-        self._keys = mix_array(seed, np.arange(n))
+        self._keys = keys_of(seed, n)
         self._places = np.zeros(n, np.int64)  # in the pass under way
         self._passes = np.zeros(n, np.int64)
 
@@ -138,9 +143,12 @@ class CursorReader(Reader):
         check_state(state, "reader", self._VERSION, ("seed", "sizes", "begun", "places", "passes"))
         if state["sizes"] != zlib.crc32(self._sizes.astype(np.int64).tobytes()):
             raise ValueError("state was saved of streams of other lengths: the data has changed since. Begin anew.")
+        begun, places, passes = (unpack(state[name]) for name in ("begun", "places", "passes"))
+        there = bool(((begun >= 0) & (begun < len(self._sizes))).all())
+        if not (there and ((places >= 0) & (places < self._sizes[begun]) & (passes >= 0)).all()):
+            raise ValueError("state has cursors that stand outside of their streams: it is damaged. Begin anew.")
         self._rewind(state["seed"])
-        begun = unpack(state["begun"])
-        self._places[begun], self._passes[begun] = unpack(state["places"]), unpack(state["passes"])
+        self._places[begun], self._passes[begun] = places, passes
 
     def locate(self, plan: Plan) -> tuple[Any, np.ndarray]:
         """Move the cursors by a plan, and return where its samples lie, and their streams."""

@@ -50,38 +50,50 @@ static inline uint32_t sl_feistel(uint32_t x, uint32_t a, uint32_t k, uint32_t k
     return (left << k) | right;
 }
 
-/* 32 bits for each element of a small permutation: the ranks of these, the lower element first among equals, are the places. */
-static inline uint32_t sl_hash(uint64_t name, uint64_t element)
+/* As `_random.mix32`: one to one. */
+static inline uint32_t sl_mix32(uint32_t h)
 {
-    uint64_t h = name ^ ((element + 1) * UINT64_C(0xD6E8FEB86659FD93));
-    h = h * UINT64_C(0x9E3779B97F4A7C15) + UINT64_C(0x2545F4914F6CDD1D);
-    h ^= h >> 30;
-    h *= UINT64_C(0xBF58476D1CE4E5B9);
-    h ^= h >> 27;
-    h *= UINT64_C(0x94D049BB133111EB);
-    return (uint32_t)(h >> 32);
+    h ^= h >> 16;
+    h *= 0x7FEB352Du;
+    h ^= h >> 15;
+    h *= 0x846CA68Bu;
+    return h ^ h >> 16;
 }
 
 #define SL_LANES 8 /* hashes that are compared at once */
 
-/* All elements of a small permutation. Ranks are counted, not sorted: no step depends on what the hashes are. */
+/* How many of n hashes are less than each of some. */
+static inline void sl_rank(const int32_t *hashes, int32_t n, const int32_t *some, int32_t *ranks)
+{
+#if defined(__GNUC__) /* left to itself, the compiler looks for vectors in the wrong one of two loops */
+    typedef int32_t lanes __attribute__((vector_size(SL_LANES * sizeof(int32_t))));
+    const lanes zero = {0};
+    lanes own, counts = zero;
+    memcpy(&own, some, sizeof own);
+    for (int32_t j = 0; j < n; j++)
+        counts -= own > zero + hashes[j]; /* -1 where it is */
+    memcpy(ranks, &counts, sizeof counts);
+#else
+    for (int32_t i = 0; i < SL_LANES; i++) {
+        ranks[i] = 0;
+        for (int32_t j = 0; j < n; j++)
+            ranks[i] += hashes[j] < some[i];
+    }
+#endif
+}
+
+/* All elements of a small permutation: the ranks of their hashes, which all differ, are their places. Ranks are counted, not
+ * sorted: no step depends on what the hashes are. */
 SL_CLONES static void sl_sort_small(uint32_t key, uint32_t size, uint8_t *elements)
 {
-    const uint64_t name = (uint64_t)key << 32 | size;
+    const uint32_t name = sl_mix32(key + size * 0x85EBCA6Bu);
     const int32_t n = (int32_t)size;
     int32_t hashes[SL_SORTED_SIZE], ranks[SL_SORTED_SIZE];
-    for (int32_t i = 0; i < n; i++)
-        hashes[i] = (int32_t)(sl_hash(name, (uint64_t)i) ^ 0x80000000u); /* the order of unsigned numbers for signed ones */
-    for (int32_t i = n; i % SL_LANES; i++)
-        hashes[i] = 0;
-    for (int32_t at = 0; at < n; at += SL_LANES) {
-        int32_t counts[SL_LANES] = {0}, own[SL_LANES];
-        memcpy(own, hashes + at, sizeof own);
-        for (int32_t j = 0; j < n; j++)
-            for (int32_t i = 0; i < SL_LANES; i++)
-                counts[i] += (hashes[j] < own[i]) | ((hashes[j] == own[i]) & (j < at + i));
-        memcpy(ranks + at, counts, sizeof counts);
-    }
+    for (int32_t at = 0; at < n; at += SL_LANES)
+        for (int32_t i = at; i < at + SL_LANES; i++) /* the order of unsigned numbers for signed ones */
+            hashes[i] = (int32_t)(sl_mix32(name ^ (uint32_t)(i + 1) * 0x9E3779B1u) ^ 0x80000000u);
+    for (int32_t at = 0; at < n; at += SL_LANES)
+        sl_rank(hashes, n, hashes + at, ranks + at);
     for (int32_t i = 0; i < n; i++)
         elements[ranks[i]] = (uint8_t)i;
 }
@@ -100,6 +112,8 @@ SL_CLONES static void sl_walk(sl_elements *e)
         while (e->found[i] >= e->size[i])
             e->found[i] = sl_feistel(e->found[i], e->a[i], e->k[i], e->key[i]);
 }
+
+#define SL_LONG 8 /* from so many on, elements of one permutation are worth a walk of their own */
 
 /* A permutation: how places of it become elements. */
 typedef struct {
@@ -122,24 +136,48 @@ static sl_permutation sl_named(int64_t size, uint32_t key, int is_shuffled)
     return p;
 }
 
-/* Finds elements and writes the rows that they are in each of some tables, `starts + step * element`. */
+/* Elements of one permutation that follow each other, at most SL_AT_ONCE. */
+SL_CLONES static void sl_walk_on(const sl_permutation *p, uint32_t place, int64_t n, uint32_t *found)
+{
+    const uint32_t size = p->size, a = p->a, k = p->k, key = p->key;
+    for (int64_t at = 0; at < n; at += SL_LANES)
+        for (int64_t i = at; i < at + SL_LANES; i++)
+            found[i] = sl_feistel(place + (uint32_t)i, a, k, key);
+    for (int64_t i = 0; i < n; i++)
+        while (found[i] >= size)
+            found[i] = sl_feistel(found[i], a, k, key);
+}
+
+#define SL_TABLES 3 /* at most */
+
+/* What is known of a stream, in one line of a cache: in a large pool none of it is at hand. */
+typedef struct {
+    int64_t place, pass;        /* where its cursor stands, */
+    int64_t size;               /* of so many samples, */
+    int64_t starts[SL_TABLES];  /* of which the first is there in each table */
+    uint32_t key;
+    int32_t count;              /* of samples in a block; zero before and after */
+    int32_t n_runs;             /* likewise */
+    int32_t is_shuffled;
+} sl_stream;
+
+/* Finds elements and writes the rows that they are in each of some tables, `start + step * element`. */
 typedef struct {
     sl_elements e;
     int64_t n_tables;
-    const int64_t *starts; /* of shape (n_tables, n_starts) */
-    int64_t n_starts;
     const int64_t *steps;
     int64_t *out; /* of shape (n_tables, n_out) */
     int64_t n_out;
-    int64_t of[SL_AT_ONCE], due[SL_AT_ONCE]; /* which start, and where a row is written */
+    const sl_stream *of[SL_AT_ONCE];
+    int64_t due[SL_AT_ONCE]; /* where a row is written */
     uint8_t small[SL_SORTED_SIZE]; /* the elements of a small permutation, which this is */
     uint32_t small_size, small_key;
 } sl_finder;
 
-static void sl_write(sl_finder *f, int64_t of, int64_t due, int64_t element)
+static inline void sl_write(sl_finder *f, const sl_stream *of, int64_t due, int64_t element)
 {
     for (int64_t t = 0; t < f->n_tables; t++)
-        f->out[t * f->n_out + due] = f->starts[t * f->n_starts + of] + f->steps[t] * element;
+        f->out[t * f->n_out + due] = of->starts[t] + f->steps[t] * element;
 }
 
 static void sl_flush(sl_finder *f)
@@ -150,7 +188,7 @@ static void sl_flush(sl_finder *f)
     f->e.n = 0;
 }
 
-static inline void sl_find(sl_finder *f, const sl_permutation *p, int64_t place, int64_t of, int64_t due)
+static inline void sl_find(sl_finder *f, const sl_permutation *p, int64_t place, const sl_stream *of, int64_t due)
 {
     if (!p->is_shuffled) {
         sl_write(f, of, due, place);
@@ -175,26 +213,36 @@ static inline void sl_find(sl_finder *f, const sl_permutation *p, int64_t place,
     }
 }
 
-static void sl_begin(
-    sl_finder *f, int64_t n_tables, const int64_t *starts, int64_t n_starts, const int64_t *steps, int64_t *out,
-    int64_t n_out)
+static inline void sl_find_on(
+    sl_finder *f, const sl_permutation *p, int64_t place, int64_t n, const sl_stream *of, const int64_t *due)
 {
-    memset(f, 0, sizeof *f);
-    for (int64_t i = 0; i < SL_AT_ONCE; i++)
-        f->e.k[i] = 1; /* so that what is not there can be walked, too */
+    uint32_t found[SL_AT_ONCE];
+    for (int64_t at = 0; at < n; at += SL_AT_ONCE) {
+        const int64_t m = n - at < SL_AT_ONCE ? n - at : SL_AT_ONCE;
+        sl_walk_on(p, (uint32_t)(place + at), m, found);
+        for (int64_t i = 0; i < m; i++)
+            sl_write(f, of, due[at + i], (int64_t)found[i]);
+    }
+}
+
+static void sl_begin(sl_finder *f, int64_t n_tables, const int64_t *steps, int64_t *out, int64_t n_out)
+{
+    f->e.n = 0;
+    for (int64_t i = 0; i < SL_AT_ONCE; i++) { /* so that what is not there can be walked, too */
+        f->e.place[i] = f->e.a[i] = f->e.key[i] = 0;
+        f->e.k[i] = 1;
+    }
     f->n_tables = n_tables;
-    f->starts = starts;
-    f->n_starts = n_starts;
     f->steps = steps;
     f->out = out;
     f->n_out = n_out;
+    f->small_size = 0;
 }
 
 /* The first n elements of a permutation. */
 static void sl_permute(int64_t n, int64_t size, uint32_t key, int64_t *out)
 {
     const sl_permutation p = sl_named(size, key, 1);
-    sl_elements e;
     if (p.is_small) {
         uint8_t small[SL_SORTED_SIZE];
         sl_sort_small(key, p.size, small);
@@ -202,143 +250,111 @@ static void sl_permute(int64_t n, int64_t size, uint32_t key, int64_t *out)
             out[i] = small[i];
         return;
     }
-    for (int64_t i = 0; i < SL_AT_ONCE; i++) {
-        e.size[i] = p.size;
-        e.a[i] = p.a;
-        e.k[i] = p.k;
-        e.key[i] = p.key;
-    }
     for (int64_t at = 0; at < n; at += SL_AT_ONCE) {
-        e.n = n - at < SL_AT_ONCE ? n - at : SL_AT_ONCE;
-        for (int64_t i = 0; i < SL_AT_ONCE; i++)
-            e.place[i] = (uint32_t)(at + i) % p.size;
-        sl_walk(&e);
-        for (int64_t i = 0; i < e.n; i++)
-            out[at + i] = (int64_t)e.found[i];
+        const int64_t m = n - at < SL_AT_ONCE ? n - at : SL_AT_ONCE;
+        uint32_t found[SL_AT_ONCE];
+        sl_walk_on(&p, (uint32_t)at, m, found);
+        for (int64_t i = 0; i < m; i++)
+            out[at + i] = (int64_t)found[i];
     }
 }
 
 /* -- cursors (see _cursors.py) ------------------------------------------------------------------------------------- */
 
-static uint32_t sl_key_of_pass(uint32_t key, int64_t number)
+static inline sl_permutation sl_of_pass(const sl_stream *of, int64_t number)
 {
-    uint32_t h = key ^ (uint32_t)number * 0x9E3779B1u;
-    h ^= h >> 16;
-    h *= 0x7FEB352Du;
-    h ^= h >> 15;
-    h *= 0x846CA68Bu;
-    return h ^ h >> 16;
+    return sl_named(of->size, sl_mix32(of->key ^ (uint32_t)number * 0x9E3779B1u), of->is_shuffled);
 }
-
-/* What is known of streams, and how far runs move each of them. */
-typedef struct {
-    const int64_t *sizes;
-    const uint8_t *shuffled;
-    const uint32_t *keys;
-    const int64_t *places, *passes; /* where the cursors stand */
-    int64_t *counts;                /* zero for all streams, before and after */
-    int64_t *n_runs;                /* likewise */
-} sl_streams;
 
 #define SL_RUNS_AHEAD 16
 
-/* What is known of a stream lies in many places, of which none is at hand in a large pool. */
-static inline void sl_foresee(const sl_streams *s, int64_t stream)
-{
-    SL_PREFETCH_TO_WRITE(s->counts + stream);
-    SL_PREFETCH_TO_WRITE(s->n_runs + stream);
-    SL_PREFETCH(s->sizes + stream);
-    SL_PREFETCH(s->places + stream);
-    SL_PREFETCH(s->passes + stream);
-    SL_PREFETCH(s->shuffled + stream);
-    SL_PREFETCH(s->keys + stream);
-}
-
-static int sl_is_torn(const sl_streams *s, int64_t stream)
-{
-    return s->n_runs[stream] > 1
-        && (!s->shuffled[stream] || s->places[stream] + s->counts[stream] > s->sizes[stream]);
-}
-
 /* Moves cursors by runs of samples. Returns the number of streams that moved, which are written to `present`, sorted by
- * their first run, with the places and passes where they then stand.
+ * their first run, with the places and passes where they stood.
  *
  * The samples of a stream are given out run by run; those of one that has no order of its own, or passes into its next pass
  * meanwhile, in time.
  */
 static int64_t sl_locate(
-    int64_t n_runs, const int64_t *streams, const int64_t *lengths, const int64_t *order, int64_t n,
-    const sl_streams *s, int64_t n_tables, const int64_t *starts, int64_t n_streams, const int64_t *steps,
-    int64_t *out, int32_t *who, int64_t *present, int64_t *new_places, int64_t *new_passes)
+    int64_t n_runs, const int64_t *streams, const int64_t *lengths, const int64_t *order, int64_t n, sl_stream *pool,
+    int64_t n_tables, const int64_t *steps, int64_t *out, int32_t *who, int64_t *present, int64_t *places, int64_t *passes)
 {
     int64_t n_present = 0, any_torn = 0;
     sl_finder f;
     const int64_t *due = order;
-    sl_begin(&f, n_tables, starts, n_streams, steps, out, n);
+    sl_begin(&f, n_tables, steps, out, n);
     for (int64_t run = 0; run < n_runs; run++) {
-        const int64_t stream = streams[run];
+        sl_stream *of = pool + streams[run];
         if (run + SL_RUNS_AHEAD < n_runs)
-            sl_foresee(s, streams[run + SL_RUNS_AHEAD]);
+            SL_PREFETCH_TO_WRITE(pool + streams[run + SL_RUNS_AHEAD]);
         if (!lengths[run])
             continue;
-        if (!s->counts[stream])
-            present[n_present++] = stream;
-        s->counts[stream] += lengths[run];
-        s->n_runs[stream]++;
+        if (!of->n_runs++)
+            present[n_present++] = streams[run];
+        of->count += (int32_t)lengths[run];
         for (int64_t i = 0; i < lengths[run]; i++)
-            who[*due++] = (int32_t)stream;
+            who[*due++] = (int32_t)streams[run];
     }
     for (int64_t i = 0; i < n_present; i++) {
+        sl_stream *of = pool + present[i];
         if (i + SL_RUNS_AHEAD < n_present)
-            sl_foresee(s, present[i + SL_RUNS_AHEAD]);
-        const int64_t stream = present[i], end = s->places[stream] + s->counts[stream];
-        const int is_torn = sl_is_torn(s, stream);
-        new_places[i] = end % s->sizes[stream];
-        new_passes[i] = s->passes[stream] + end / s->sizes[stream];
+            SL_PREFETCH_TO_WRITE(pool + present[i + SL_RUNS_AHEAD]);
+        const int is_torn = of->n_runs > 1 && (!of->is_shuffled || of->place + of->count > of->size);
+        places[i] = of->place;
+        passes[i] = of->pass;
         any_torn |= is_torn;
-        s->n_runs[stream] = is_torn;
-        s->counts[stream] = s->places[stream]; /* from here on, where the cursor stands */
+        of->n_runs = is_torn;
+        of->count = 0; /* from here on, of those that were given out */
     }
     due = order;
     for (int64_t run = 0; run < n_runs; run++) {
-        const int64_t stream = streams[run];
-        int64_t left = lengths[run];
-        if (run + SL_RUNS_AHEAD < n_runs) {
-            sl_foresee(s, streams[run + SL_RUNS_AHEAD]);
-            for (int64_t t = 0; t < n_tables; t++)
-                SL_PREFETCH(starts + t * n_streams + streams[run + SL_RUNS_AHEAD]);
-        }
+        sl_stream *of = pool + streams[run];
+        int64_t left = lengths[run], place = of->place + of->count, pass = of->pass;
+        if (run + SL_RUNS_AHEAD < n_runs)
+            SL_PREFETCH_TO_WRITE(pool + streams[run + SL_RUNS_AHEAD]);
         if (!left)
             continue;
-        if (s->n_runs[stream]) {
+        if (of->n_runs) {
             due += left;
             continue;
         }
-        const int64_t size = s->sizes[stream];
-        while (left) {
-            const int64_t at = s->counts[stream], place = at % size, rest = size - place;
-            const int64_t m = left < rest ? left : rest;
-            const uint32_t key = sl_key_of_pass(s->keys[stream], s->passes[stream] + at / size);
-            const sl_permutation p = sl_named(size, key, s->shuffled[stream]);
-            for (int64_t i = 0; i < m; i++)
-                sl_find(&f, &p, place + i, stream, *due++);
-            s->counts[stream] += m;
+        if (place >= of->size) { /* seldom: to divide takes long */
+            pass += place / of->size;
+            place %= of->size;
+        }
+        of->count += (int32_t)left;
+        for (; left; place = 0, pass++) {
+            const int64_t rest = of->size - place, m = left < rest ? left : rest;
+            const sl_permutation p = sl_of_pass(of, pass);
+            if (m >= SL_LONG && p.is_shuffled && !p.is_small)
+                sl_find_on(&f, &p, place, m, of, due);
+            else
+                for (int64_t i = 0; i < m; i++)
+                    sl_find(&f, &p, place + i, of, due[i]);
+            due += m;
             left -= m;
         }
     }
     if (any_torn)
         for (int64_t time = 0; time < n; time++) {
-            const int64_t stream = who[time], size = s->sizes[stream];
-            if (!s->n_runs[stream])
+            sl_stream *of = pool + who[time];
+            if (!of->n_runs)
                 continue;
-            const int64_t at = s->counts[stream]++;
-            const uint32_t key = sl_key_of_pass(s->keys[stream], s->passes[stream] + at / size);
-            const sl_permutation p = sl_named(size, key, s->shuffled[stream]);
-            sl_find(&f, &p, at % size, stream, time);
+            const int64_t at = of->place + of->count++;
+            const sl_permutation p = sl_of_pass(of, of->pass + at / of->size);
+            sl_find(&f, &p, at % of->size, of, time);
         }
     sl_flush(&f);
-    for (int64_t i = 0; i < n_present; i++)
-        s->counts[present[i]] = s->n_runs[present[i]] = 0;
+    for (int64_t i = 0; i < n_present; i++) {
+        sl_stream *of = pool + present[i];
+        if (i + SL_RUNS_AHEAD < n_present)
+            SL_PREFETCH_TO_WRITE(pool + present[i + SL_RUNS_AHEAD]);
+        of->place += of->count;
+        if (of->place >= of->size) {
+            of->pass += of->place / of->size;
+            of->place %= of->size;
+        }
+        of->count = of->n_runs = 0;
+    }
     return n_present;
 }
 

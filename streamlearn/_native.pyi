@@ -10,13 +10,7 @@ def locate(
     streams: ndarray,
     lengths: ndarray,
     order: ndarray,
-    sizes: ndarray,
-    shuffled: ndarray,
-    keys: ndarray,
-    places: ndarray,
-    passes: ndarray,
-    scratch: ndarray,
-    starts: ndarray,
+    pool: ndarray,
     steps: ndarray,
     lookup: ndarray | None,
     rows: ndarray,
@@ -36,6 +30,7 @@ def seed_words(seed: int, n: int) -> ndarray: ...
 def keep(
     item: Any, X_room: ndarray, y_room: ndarray, start: int, most: int, X_limit: float | None, y_limit: float | None
 ) -> int: ...
+def invert(chances: ndarray, guide: ndarray, numbers: ndarray, out: ndarray) -> None: ...
 
 class Waiting:
     def __init__(self, keys: ndarray, streams: ndarray, room: int) -> None: ...
@@ -60,5 +55,27 @@ def end_visits(
     slots: ndarray,
     runs: ndarray,
 ) -> tuple[int, float, ndarray, ndarray]: ...
+def deal(
+    by_seat: ndarray, lengths: ndarray, of_runs: ndarray, order: ndarray, draws: ndarray, n_slots: int
+) -> tuple[ndarray, ndarray, ndarray]: ...
+def begin_some(
+    some: ndarray, reached: ndarray, counts: ndarray, lengths: ndarray, n_visits: int
+) -> tuple[ndarray, ndarray, ndarray, ndarray, ndarray]: ...
+def put_together(
+    left: ndarray, counts: ndarray, of: ndarray, begin: ndarray, end: ndarray
+) -> tuple[ndarray, ndarray, ndarray, ndarray, ndarray, ndarray]: ...
+def settle(
+    drawn: ndarray,
+    lengths: ndarray,
+    fresh: ndarray,
+    last: ndarray,
+    left: ndarray,
+    new_streams: ndarray,
+    seats: ndarray,
+    fresh_passes: ndarray,
+    last_passes: ndarray,
+    holder: ndarray,
+    to_left: ndarray,
+) -> list[ndarray]: ...
 def arrow_columns(schema: Any, array: Any) -> tuple[list[str], ndarray, bytes]: ...
 def addresses(arrays: Sequence[Any], dtype: dtype, shape: tuple[int, ...]) -> ndarray | None: ...

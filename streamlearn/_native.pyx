@@ -17,21 +17,16 @@ ctypedef fused floating:
     const_double
     const_float
 
-VERSION = 4  # of what functions take and give: _compiled.py leaves those of another one alone
+VERSION = 5  # of what functions take and give: _compiled.py leaves those of another one alone
 
 cdef extern from "_kernels.h" nogil:
-    ctypedef struct sl_streams:
-        const int64_t *sizes
-        const uint8_t *shuffled
-        const uint32_t *keys
-        const int64_t *places
-        const int64_t *passes
-        int64_t *counts
-        int64_t *n_runs
+    int SL_TABLES
+    ctypedef struct sl_stream:
+        int64_t size
     int64_t sl_locate(
-        int64_t n_runs, const int64_t *streams, const int64_t *lengths, const int64_t *order, int64_t n,
-        const sl_streams *s, int64_t n_tables, const int64_t *starts, int64_t n_streams, const int64_t *steps,
-        int64_t *out, int32_t *who, int64_t *present, int64_t *new_places, int64_t *new_passes)
+        int64_t n_runs, const int64_t *streams, const int64_t *lengths, const int64_t *order, int64_t n, sl_stream *pool,
+        int64_t n_tables, const int64_t *steps, int64_t *out, int32_t *who, int64_t *present, int64_t *places,
+        int64_t *passes)
     void sl_permute(int64_t n, int64_t size, uint32_t key, int64_t *out)
     void sl_sort_slots(const uint16_t *slots, int64_t n, int64_t n_slots, int64_t *order, int64_t *ends)
     void sl_count(
@@ -57,6 +52,8 @@ cdef extern from "_kernels.h" nogil:
     uint64_t sl_mix(uint64_t h, uint64_t key)
 
 cdef extern from "_visits.h" nogil:
+    void sl_invert(
+        const double *chances, const int64_t *guide, int64_t n_guides, const double *numbers, int64_t n, int64_t *out)
     ctypedef struct sl_waiting:
         double *keys
         int64_t *streams
@@ -90,41 +87,68 @@ cdef extern from "_visits.h" nogil:
     int sl_end_visits(sl_visits *v)
     void sl_go_on(sl_visits *v)
 
+cdef extern from "_within.h" nogil:
+    ctypedef struct sl_runs:
+        int64_t n_runs
+        const int64_t *by_seat
+        const int64_t *starts
+        const int64_t *lengths
+        const int64_t *of_runs
+        const int64_t *order
+        const uint16_t *draws
+    int64_t sl_deal(
+        const sl_runs *r, int64_t n_slots, int64_t *begins, int64_t *touched, int64_t *order, int64_t *drawn, int64_t *counts)
+    int64_t sl_begin_some(
+        int64_t *some, int64_t *reached, int64_t *n_some, const int64_t *counts, const int64_t *lengths, int64_t n_visits,
+        int64_t *slots, int64_t *starts, int64_t *ends)
+    void sl_put_together(
+        int64_t n_slots, const int64_t *counts, const int64_t *under_way, int64_t n, const int64_t *of, const int64_t *begin,
+        const int64_t *end, int64_t *slots, int64_t *starts, int64_t *lengths, uint8_t *fresh, int64_t *last, int64_t *left)
+    ctypedef struct sl_seats:
+        int64_t n_passes, n_slots
+        const int64_t *seats
+        const uint8_t *fresh
+        const uint8_t *last
+        int64_t *holder
+        int64_t *left
+    int64_t sl_settle(
+        const sl_seats *s, int64_t n_drawn, const int64_t *drawn, const int64_t *last, const int64_t *left,
+        const int64_t *lengths, const uint8_t *fresh, const int64_t *new_streams, int64_t *out_streams, int64_t *out_lengths,
+        int64_t *out_seats, uint8_t *out_fresh)
+
 cdef int64_t LITTLE = 2**16  # bytes that are copied faster than a thread gives the interpreter away and takes it again
 cdef uint64_t FIRST = 0x9E3779B97F4A7C15  # of what is mixed
 
 
 def locate(
-    const int64_t[::1] streams, const int64_t[::1] lengths, const int64_t[::1] order, const int64_t[::1] sizes,
-    const uint8_t[::1] shuffled, const uint32_t[::1] keys, const int64_t[::1] places, const int64_t[::1] passes,
-    int64_t[:, ::1] scratch, const int64_t[:, ::1] starts, const int64_t[::1] steps, const int64_t[::1] lookup,
-    int64_t[:, ::1] rows, int32_t[::1] who, int64_t[:, ::1] moved, const int64_t[:, ::1] columns,
-    double[::1] squares,
+    const int64_t[::1] streams, const int64_t[::1] lengths, const int64_t[::1] order, uint8_t[::1] pool,
+    const int64_t[::1] steps, const int64_t[::1] lookup, int64_t[:, ::1] rows, int32_t[::1] who, int64_t[:, ::1] moved,
+    const int64_t[:, ::1] columns, double[::1] squares,
 ):
     """Write where samples lie to ``rows``, their streams to ``who``, and perhaps the samples themselves.
 
-    ``moved`` gets the streams that moved, and the places and passes where they then stand. Each of ``columns`` is which of
-    ``rows`` tells where its values lie, an address and the bytes from one row to the next, the bytes of a value, the address
-    where values go, in time, and of what size (4 or 8) floats are whose ``squares`` are to be added up; 0: of none. Returns how
-    many streams moved. One call does it all: between two, a thread would have to wait for the interpreter.
+    ``pool`` is what is known of streams, as ``sl_stream`` has it, and is moved on. ``moved`` gets the streams that moved, and the
+    places and passes where they stood. Each of ``columns`` is which of ``rows`` tells where its values lie, an address and the
+    bytes from one row to the next, the bytes of a value, the address where values go, in time, and of what size (4 or 8) floats
+    are whose ``squares`` are to be added up; 0: of none. Returns how many streams moved. One call does it all: between two, a
+    thread would have to wait for the interpreter.
     """
-    cdef sl_streams s
-    cdef int64_t n_moved = 0, n = 0, i
+    cdef sl_stream *of = <sl_stream *>&pool[0] if pool.shape[0] else NULL
+    cdef int64_t n_streams = pool.shape[0] // <int64_t>sizeof(sl_stream), n_moved = 0, n = 0, i
     # what follows trusts them, and would read and write elsewhere
     for i in range(lengths.shape[0]):
         n += lengths[i]
-        if lengths[i] and (lengths[i] < 0 or not 0 <= streams[i] < sizes.shape[0] or sizes[streams[i]] <= 0):
+        if lengths[i] and (lengths[i] < 0 or not 0 <= streams[i] < n_streams or of[streams[i]].size <= 0):
             raise ValueError(f"run {i} has {lengths[i]} samples of stream {streams[i]}")
-    if n != order.shape[0]:
+    if n != order.shape[0] or n >= 2**31:
         raise ValueError(f"runs of {n} samples have {order.shape[0]} places in time")
+    if steps.shape[0] > SL_TABLES:
+        raise ValueError(f"{steps.shape[0]} tables are more than {SL_TABLES}")
     if not n:
         return 0
-    s.sizes, s.shuffled, s.keys, s.places, s.passes = &sizes[0], &shuffled[0], &keys[0], &places[0], &passes[0]
-    s.counts, s.n_runs = &scratch[0, 0], &scratch[1, 0]
     with nogil:
         n_moved = sl_locate(
-            streams.shape[0], &streams[0], &lengths[0], &order[0], order.shape[0],
-            &s, steps.shape[0], &starts[0, 0], starts.shape[1], &steps[0],
+            streams.shape[0], &streams[0], &lengths[0], &order[0], n, of, steps.shape[0], &steps[0],
             &rows[0, 0], &who[0], &moved[0, 0], &moved[1, 0], &moved[2, 0])
         if lookup is not None:
             sl_look_up(&lookup[0], &rows[0, 0], rows.shape[1])
@@ -142,6 +166,8 @@ def locate(
 
 def permute(int64_t size, uint32_t key, int64_t[::1] out):
     """Write the first elements of a permutation to ``out``."""
+    if out.shape[0] > size:
+        raise ValueError(f"a permutation of {size} has no {out.shape[0]} elements")
     if out.shape[0]:
         with nogil:
             sl_permute(out.shape[0], size, key, &out[0])
@@ -276,6 +302,13 @@ def keep(item, cnp.ndarray X_room, cnp.ndarray y_room, Py_ssize_t start, Py_ssiz
     return n if done == 1 else done
 
 
+def invert(const double[::1] chances, const int64_t[::1] guide, const double[::1] numbers, int64_t[::1] out):
+    """Write one more than the place of each of ``numbers`` among ``chances`` to ``out``: see ``_visits._table``."""
+    if numbers.shape[0]:
+        with nogil:
+            sl_invert(&chances[0], &guide[0], guide.shape[0], &numbers[0], numbers.shape[0], &out[0])
+
+
 cdef class Waiting:
     """Streams that wait, as in ``_waiting.Waiting``."""
 
@@ -388,6 +421,113 @@ def end_visits(
     with nogil:
         sl_go_on(&v)
     return v.n_runs, v.now, lengths[: v.n_lengths], gaps[: v.n_gaps]
+
+
+def deal(
+    const int64_t[::1] by_seat, const int64_t[::1] lengths, const int64_t[::1] of_runs, const int64_t[::1] order,
+    const uint16_t[::1] draws, int64_t n_slots,
+):
+    """Sort the samples of passes by slot: see ``_nested.Passes.deal``."""
+    cdef sl_runs r
+    cdef cnp.npy_intp n_runs = lengths.shape[0], n = order.shape[0]
+    cdef int64_t i, total = 0, n_drawn
+    cdef int64_t[::1] starts = empty(n_runs, cnp.NPY_INT64), scratch = empty(2 * n_slots, cnp.NPY_INT64)
+    dealt, drawn, counts = empty(n, cnp.NPY_INT64), empty(n, cnp.NPY_INT64), empty(n, cnp.NPY_INT64)
+    cdef int64_t[::1] to_dealt = dealt, to_drawn = drawn, to_counts = counts
+    if not n or by_seat.shape[0] != n_runs or of_runs.shape[0] != n_runs or draws.shape[0] != n:
+        raise ValueError("runs, samples and their slots do not fit each other")
+    for i in range(n_runs):
+        if not 0 <= by_seat[i] < n_runs or lengths[i] < 0:
+            raise ValueError(f"run {by_seat[i]} is none of {n_runs}, or has {lengths[i]} samples")
+        starts[i] = total
+        total += lengths[i]
+    if total != n:
+        raise ValueError(f"runs of {total} samples have {n} places in time")
+    for i in range(n):
+        if draws[i] >= n_slots:
+            raise ValueError(f"slot {draws[i]} is drawn of {n_slots}")
+    r.n_runs, r.by_seat, r.starts, r.lengths, r.of_runs = n_runs, &by_seat[0], &starts[0], &lengths[0], &of_runs[0]
+    r.order, r.draws = &order[0], &draws[0]
+    with nogil:
+        n_drawn = sl_deal(&r, n_slots, &scratch[0], &scratch[n_slots], &to_dealt[0], &to_drawn[0], &to_counts[0])
+    return dealt, drawn[:n_drawn], counts[:n_drawn]
+
+
+def begin_some(
+    int64_t[::1] some, int64_t[::1] reached, const int64_t[::1] counts, const int64_t[::1] lengths, int64_t n_visits
+):
+    """Begin visits in slots: see ``_plan.lay_out``. Returns what is left of ``some`` and ``reached``, which are changed, and visits."""
+    cdef cnp.npy_intp n = lengths.shape[0]
+    cdef int64_t n_some = some.shape[0], n_begun, i
+    slots, starts, ends = empty(n, cnp.NPY_INT64), empty(n, cnp.NPY_INT64), empty(n, cnp.NPY_INT64)
+    cdef int64_t[::1] to_slots = slots, to_starts = starts, to_ends = ends
+    if not n or reached.shape[0] != n_some or n != n_some * n_visits:
+        raise ValueError(f"{n} lengths are not {n_visits} for each of {n_some} slots")
+    for i in range(n_some):
+        if not 0 <= some[i] < counts.shape[0]:
+            raise ValueError(f"slot {some[i]} is none of {counts.shape[0]}")
+    with nogil:
+        n_begun = sl_begin_some(
+            &some[0], &reached[0], &n_some, &counts[0], &lengths[0], n_visits, &to_slots[0], &to_starts[0], &to_ends[0])
+    return some.base[:n_some], reached.base[:n_some], slots[:n_begun], starts[:n_begun], ends[:n_begun]
+
+
+def put_together(
+    const int64_t[::1] left, const int64_t[::1] counts, const int64_t[::1] of, const int64_t[::1] begin, const int64_t[::1] end
+):
+    """Put visits together by slot: see ``_plan.Visits``, whose columns are returned."""
+    cdef cnp.npy_intp n_slots = counts.shape[0], n = of.shape[0], n_visits = n_slots + n, i
+    out = (
+        empty(n_visits, cnp.NPY_INT64), empty(n_visits, cnp.NPY_INT64), empty(n_visits, cnp.NPY_INT64),
+        empty(n_visits, cnp.NPY_BOOL), empty(n_slots, cnp.NPY_INT64), empty(n_slots, cnp.NPY_INT64),
+    )
+    cdef int64_t[::1] slots = out[0], starts = out[1], lengths = out[2], last = out[4], to_left = out[5]
+    cdef uint8_t[::1] fresh = out[3].view("u1")
+    if left.shape[0] != n_slots or begin.shape[0] != n or end.shape[0] != n:
+        raise ValueError("visits and slots do not fit each other")
+    for i in range(n):
+        if not 0 <= of[i] < n_slots:
+            raise ValueError(f"slot {of[i]} is none of {n_slots}")
+    if n_slots:
+        with nogil:
+            sl_put_together(
+                n_slots, &counts[0], &left[0], n, &of[0] if n else NULL, &begin[0] if n else NULL, &end[0] if n else NULL,
+                &slots[0], &starts[0], &lengths[0], &fresh[0], &last[0], &to_left[0])
+    return out
+
+
+def settle(
+    const int64_t[::1] drawn, const int64_t[::1] lengths, const uint8_t[::1] fresh, const int64_t[::1] last,
+    const int64_t[::1] left, const int64_t[::1] new_streams, const int64_t[::1] seats, const uint8_t[::1] fresh_passes,
+    const uint8_t[::1] last_passes, int64_t[:, ::1] holder, int64_t[:, ::1] to_left,
+):
+    """Give visits their streams, and note what slots then hold: see ``_nested.InVisits``. Returns columns of a plan."""
+    cdef sl_seats s
+    cdef cnp.npy_intp n_drawn = drawn.shape[0], n = lengths.shape[0], i
+    cdef int64_t n_there = 0, n_fresh = 0, n_slots = holder.shape[1]
+    out = empty(n, cnp.NPY_INT64), empty(n, cnp.NPY_INT64), empty(n, cnp.NPY_INT64), empty(n, cnp.NPY_BOOL)
+    cdef int64_t[::1] streams = out[0], out_lengths = out[1], out_seats = out[2]
+    cdef uint8_t[::1] out_fresh = out[3].view("u1")
+    if not n_drawn or last.shape[0] != n_drawn or left.shape[0] != n_drawn or fresh.shape[0] != n or last[n_drawn - 1] != n - 1:
+        raise ValueError("visits and slots do not fit each other")
+    s.n_passes, s.n_slots = seats.shape[0], n_slots
+    if fresh_passes.shape[0] != s.n_passes or last_passes.shape[0] != s.n_passes or drawn[n_drawn - 1] >= s.n_passes * n_slots:
+        raise ValueError("slots and passes do not fit each other")
+    if to_left.shape[0] != holder.shape[0] or to_left.shape[1] != n_slots:
+        raise ValueError("seats hold other slots than they have left")
+    for i in range(s.n_passes):
+        if not 0 <= seats[i] < holder.shape[0]:
+            raise ValueError(f"seat {seats[i]} is none of {holder.shape[0]}")
+    for i in range(n):
+        n_fresh += fresh[i]
+    if n_fresh != new_streams.shape[0]:
+        raise ValueError(f"{new_streams.shape[0]} streams are drawn for {n_fresh} visits")
+    s.seats, s.fresh, s.last, s.holder, s.left = &seats[0], &fresh_passes[0], &last_passes[0], &holder[0, 0], &to_left[0, 0]
+    with nogil:
+        n_there = sl_settle(
+            &s, n_drawn, &drawn[0], &last[0], &left[0], &lengths[0], &fresh[0], &new_streams[0] if n_fresh else NULL,
+            &streams[0], &out_lengths[0], &out_seats[0], &out_fresh[0])
+    return [column[:n_there] for column in out]
 
 
 def arrow_columns(schema, array):

@@ -18,10 +18,11 @@ from typing import Any
 
 import numpy as np
 
+from . import _compiled
 from ._arrays import ArrayStream, SampleStream
 from ._blocks import BlockStream
 from ._passes import close
-from ._plan import lay_out, sorted_by_slot
+from ._plan import Visits, lay_out, sorted_by_slot
 from ._random import generator, mix
 from ._reader import Plan, Reader
 from ._state import check_same, check_state, pack, pack_numbers, unpack, unpack_numbers
@@ -105,13 +106,34 @@ class Passes:
     def __init__(self, plan: Plan) -> None:
         assert plan.seats is not None
         assert plan.fresh is not None
-        by_seat = np.argsort(plan.seats, kind="stable")
+        if plan.fresh.any():
+            by_seat = np.argsort(plan.seats, kind="stable")
+        else:  # a stream that goes on may have moved from a later slot to an earlier one
+            by_seat = np.lexsort((plan.order.take(np.cumsum(plan.lengths) - plan.lengths, mode="clip"), plan.seats))
         seats, fresh = plan.seats[by_seat], plan.fresh[by_seat]
         begins = fresh | (np.diff(seats, prepend=-1) != 0)
         self.of_runs = np.empty(len(begins), np.int64)
         self.of_runs[by_seat] = np.cumsum(begins) - 1
+        self._by_seat = by_seat
         self.seats, self.streams, self.fresh = seats[begins], plan.streams[by_seat[begins]], fresh[begins]
         self.last = np.diff(self.seats, append=-1) != 0
+
+    def deal(self, plan: Plan, draws: np.ndarray, n_slots: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Sort samples by the slots that were drawn for them, those of a slot by time.
+
+        Returns
+        -------
+        order : ndarray of shape (n_samples,)
+            Their places in time.
+        drawn, counts : ndarrays
+            The slots that are drawn, ``pass * n_slots + slot``, and how often.
+        """
+        if _compiled.native is not None and draws.dtype == np.uint16:
+            columns = (self._by_seat, plan.lengths, self.of_runs, plan.order)
+            return _compiled.native.deal(*(np.ascontiguousarray(part, np.int64) for part in columns), draws, n_slots)
+        in_time = np.empty(len(draws), np.int64)
+        in_time[plan.order] = np.repeat(self.of_runs * n_slots, plan.lengths) + draws
+        return _sorted(in_time, len(self.seats) * n_slots)
 
 
 class Odds:
@@ -238,25 +260,48 @@ class InVisits(Level):
 
     def refine(self, plan: Plan) -> Plan:
         k, passes = self._n_slots, Passes(plan)
-        slots = np.repeat(passes.of_runs * k, plan.lengths)
-        slots += self._rng.integers(0, k, len(slots))
-        in_time = np.empty_like(slots)
-        in_time[plan.order] = slots
-        order, drawn, counts = _sorted(in_time, len(passes.seats) * k)
-        within, slot = np.divmod(drawn, k)  # of the slots that are drawn: those of some passes
-        fresh, seats = passes.fresh[within], passes.seats[within]
+        draws = self._rng.integers(0, k, len(plan.order), dtype=np.uint16 if k <= 2**16 else np.int64)
+        order, drawn, counts = passes.deal(plan, draws, k)
         self._make_room(int(passes.seats[-1]) + 1)
-        left = np.where(fresh, 0, self._left[seats, slot])
+        within = drawn // k  # of the slots that are drawn: those of some passes
+        left = self._left.ravel()[passes.seats[within] * k + (drawn - within * k)]
+        left[passes.fresh[within]] = 0
         visits = lay_out(left, counts, self._length, self._rng)
+        muxes = passes.streams[within[visits.slots[visits.fresh]]]
+        settle = self._settle if _compiled.native is None else self._settle_compiled
+        return Plan(order, *settle(passes, drawn, visits, self.odds.draw(self._rng, muxes)))
+
+    def _settle_compiled(
+        self, passes: Passes, drawn: np.ndarray, visits: Visits, new_streams: np.ndarray
+    ) -> Sequence[np.ndarray]:
+        marks = (mark.view(np.uint8) for mark in (visits.fresh, passes.fresh, passes.last))
+        fresh, fresh_passes, last_passes = map(np.ascontiguousarray, marks)
+        return _compiled.native.settle(  # type: ignore[union-attr]
+            drawn, visits.lengths, fresh, visits.last, visits.left, new_streams, passes.seats, fresh_passes, last_passes,
+            self._holder, self._left,
+        )  # fmt: skip
+
+    def _settle(
+        self, passes: Passes, drawn: np.ndarray, visits: Visits, new_streams: np.ndarray
+    ) -> Sequence[np.ndarray]:
+        """Give visits their streams, new ones to those that are fresh, and note what slots then hold.
+
+        Returns
+        -------
+        streams, lengths, seats, fresh : ndarrays
+            As in :class:`Plan`.
+        """
+        within, slot = np.divmod(drawn, self._n_slots)
+        seats = passes.seats[within]
         streams = self._holder[seats, slot][visits.slots]
-        streams[visits.fresh] = self.odds.draw(self._rng, passes.streams[within[visits.slots[visits.fresh]]])
+        streams[visits.fresh] = new_streams
         self._left[passes.seats[passes.fresh]] = 0
         last = passes.last[within]
         self._left[seats[last], slot[last]] = visits.left[last]
         self._holder[seats[last], slot[last]] = streams[visits.last[last]]
         there = visits.fresh | (visits.lengths > 0)  # no visit was under way where a pass begins
-        below = (seats * k + slot)[visits.slots]
-        return Plan(order, streams[there], visits.lengths[there], below[there], visits.fresh[there])
+        below = (seats * self._n_slots + slot)[visits.slots]
+        return streams[there], visits.lengths[there], below[there], visits.fresh[there]
 
     def below(self, seats: np.ndarray) -> np.ndarray:
         slots = self._left[seats] > 0
@@ -276,8 +321,14 @@ class InVisits(Level):
         return {**super().snapshot(), "left": self._left, "holder": self._holder}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        left, holder = unpack(state["left"]), unpack(state["holder"])
+        shape, n_streams = (len(left), self._n_slots), int(self.odds.n_streams.sum())
+        if not left.shape == holder.shape == shape or not ((left >= 0) & (holder >= 0) & (holder < n_streams)).all():
+            raise ValueError(
+                "state has slots of nested muxes that hold streams which are not there: it is damaged. Begin anew."
+            )
         super().load_state_dict(state)
-        self._left, self._holder = unpack(state["left"]), unpack(state["holder"])
+        self._left, self._holder = left, holder
 
 
 class NestedReader(Reader):

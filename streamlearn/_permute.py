@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from . import _compiled
-from ._random import mix_array
+from ._random import mix32
 
 # Up to this size a permutation is an argsort of hashes: exactly uniform, and cheap because rows are few. Feistel networks
 # are poor on tiny domains.
@@ -94,17 +94,15 @@ def permute(index: np.ndarray, size: np.ndarray, key: np.ndarray, lengths: np.nd
 
 def _permute_sorted(index: np.ndarray, size: np.ndarray, key: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """Sort hashes, one row of them for each permutation that is asked for."""
-    name = key.astype(np.uint64) << np.uint64(32) | size.astype(np.uint64)
+    name = mix32(key + size.astype(np.uint32) * np.uint32(0x85EBCA6B))
     # To compute a few permutations twice costs less than to sort the names.
-    begins = np.diff(name, prepend=~name[:1]) != 0
+    begins = (np.diff(name, prepend=~name[:1]) != 0) | (np.diff(size, prepend=0) != 0)
     first, which = np.flatnonzero(begins), np.repeat(np.cumsum(begins) - 1, lengths)
     width = int(size.max(initial=1))
-    columns = np.arange(width, dtype=np.uint64)
-    hashes = mix_array(
-        0x2545F4914F6CDD1D, (name[first][:, None] ^ (columns + np.uint64(1)) * np.uint64(0xD6E8FEB86659FD93))
-    )
-    ranked = hashes.astype(np.uint64) << np.uint64(8) | columns  # the column breaks ties, so that no sort kind matters
-    ranked[columns >= size[first][:, None].astype(np.uint64)] = np.iinfo(np.uint64).max
+    columns = np.arange(width, dtype=np.uint32)
+    hashes = mix32(name[first][:, None] ^ (columns + np.uint32(1)) * np.uint32(0x9E3779B1))  # they all differ
+    ranked = hashes.astype(np.uint64) << np.uint64(8) | columns
+    ranked[columns >= size[first][:, None]] = np.iinfo(np.uint64).max
     ranked.sort(axis=1)
     return (ranked[which, index] & np.uint64(255)).astype(np.int64)
 

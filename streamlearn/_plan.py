@@ -305,26 +305,48 @@ class Visits(NamedTuple):
 
 def lay_out(left: np.ndarray, counts: np.ndarray, length: VisitLength, rng: np.random.Generator) -> Visits:
     """Lay out visits for so many draws of each slot, of which the one under way has ``left`` draws more."""
-    n_slots = len(counts)
-    parts = [(np.arange(n_slots), np.zeros(n_slots, np.int64), left)]
     some = np.flatnonzero(left <= counts)
     reached = left[some]
+    parts = [(np.empty(0, np.int64),) * 3]
     while len(some):  # the next visit begins when the last has given its last item
-        most, lam = counts[some], length.lam or 1.0
-        short = most - reached + 1
+        lam = length.lam or 1.0
+        short = counts[some] - reached + 1
         # what suffices for each slot, unless some need so much more than others that most would be drawn in vain
         n_visits = length.visits_for(int(short.max()))
         if n_visits * len(some) > _SPARE * (short.sum() / lam + len(some)):
             n_visits = max(int(short.mean() / lam), 1)
-        ends = reached[:, None] + np.cumsum(length.sample(rng, len(some) * n_visits).reshape(-1, n_visits), 1)
-        starts = np.hstack([reached[:, None], ends[:, :-1]])
-        begun = starts <= most[:, None]
-        parts.append((np.repeat(some, begun.sum(axis=1)), starts[begun], ends[begun]))
-        goes_on = ends[:, -1] <= most
-        some, reached = some[goes_on], ends[goes_on, -1]
-    slots, starts, ends = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+        drawn = length.sample(rng, len(some) * n_visits)
+        begin_some = _begin_some if _compiled.native is None else _compiled.native.begin_some
+        some, reached, *begun = begin_some(some, reached, counts, drawn, n_visits)
+        parts.append(tuple(begun))
+    put_together = _put_together if _compiled.native is None else _compiled.native.put_together
+    return Visits(*put_together(left, counts, *map(np.concatenate, zip(*parts, strict=True))))
+
+
+def _begin_some(
+    some: np.ndarray, reached: np.ndarray, counts: np.ndarray, lengths: np.ndarray, n_visits: int
+) -> tuple[np.ndarray, ...]:
+    """Begin visits in some slots, and return those that may have more, what they have reached, and the visits as columns."""
+    most = counts[some]
+    ends = reached[:, None] + np.cumsum(lengths.reshape(-1, n_visits), 1)
+    starts = np.hstack([reached[:, None], ends[:, :-1]])
+    begun = starts <= most[:, None]
+    goes_on = ends[:, -1] <= most
+    return some[goes_on], ends[goes_on, -1], np.repeat(some, begun.sum(axis=1)), starts[begun], ends[begun]
+
+
+def _put_together(
+    left: np.ndarray, counts: np.ndarray, slots: np.ndarray, starts: np.ndarray, ends: np.ndarray
+) -> tuple[np.ndarray, ...]:
+    """Put visits together by slot, after those under way, and return them as :class:`Visits` has them."""
+    n_slots = len(counts)
+    slots, starts, ends = (
+        np.concatenate([np.arange(n_slots), slots]),
+        np.concatenate([np.zeros(n_slots, np.int64), starts]),
+        np.concatenate([left, ends]),
+    )
     by_slot, n_visits_of = sorted_by_slot(slots, n_slots)
     slots, starts, ends = slots[by_slot], starts[by_slot], ends[by_slot]
     last = np.cumsum(n_visits_of) - 1
     lengths = np.minimum(ends, counts[slots]) - starts
-    return Visits(slots, starts, lengths, by_slot >= n_slots, last, ends[last] - counts)
+    return slots, starts, lengths, by_slot >= n_slots, last, ends[last] - counts

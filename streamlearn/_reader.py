@@ -20,7 +20,7 @@ class Plan(NamedTuple):
     order : ndarray of shape (n_samples,)
         Place in time of each sample, run after run.
     streams, lengths : ndarrays of shape (n_runs,)
-        Runs of samples that one stream gives: parts of visits. The runs of a seat are in the order of time.
+        Runs of samples that one stream gives: parts of visits. Where some are fresh, the runs of a seat are in the order of time.
     seats : ndarray of shape (n_runs,), optional
         Where the mux keeps what gives a run: the slot, or the stream where streams are paused between visits. Only streams that
         are muxes themselves need to know, as of ``fresh``.

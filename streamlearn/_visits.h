@@ -4,6 +4,19 @@
  */
 #include <stdint.h>
 
+/* Of each number, in [0, 1), one more than the first of the chances, which rise to 1, that is larger; `guide` has those of
+ * multiples of 1 / n_guides. */
+static void sl_invert(
+    const double *chances, const int64_t *guide, int64_t n_guides, const double *numbers, int64_t n, int64_t *out)
+{
+    for (int64_t i = 0; i < n; i++) {
+        int64_t at = guide[(int64_t)(numbers[i] * (double)n_guides)];
+        while (chances[at] <= numbers[i])
+            at++;
+        out[i] = at + 1;
+    }
+}
+
 /* A heap: the smallest key comes first, of equal ones the lower stream. */
 typedef struct {
     double *keys;

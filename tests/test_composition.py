@@ -112,8 +112,8 @@ def test_search_over_pools(kind, n_jobs):
     results = search.fit(days(), groups=np.arange(10) // 2).cv_results_
     assert np.isfinite(results["mean_test_score"]).all()
     small = np.array([params["estimator__alpha"] == 1e-3 for params in results["params"]])
-    # heavily regularised models are mostly constant, and one in some dozens is not, by chance
-    assert np.median(results["mean_test_score"][small]) > 0.8 > 0.4 > np.median(results["mean_test_score"][~small])
+    # heavily regularised models are constant, or tell one class of three from the others at the most
+    assert np.median(results["mean_test_score"][small]) > 0.8 > 2 / 3 > np.median(results["mean_test_score"][~small])
     # the first candidate, by hand
     params, scores = results["params"][0], []
     for train, test in GroupKFold(5).split(np.zeros(10), groups=np.arange(10) // 2):

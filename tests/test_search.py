@@ -185,7 +185,7 @@ PROBLEMS = {
     "a factory": (
         StreamingEstimator(CLASSIFIER, streams=StreamFactory(noisy, sigma=[0.1, 0.5]), batch_size=16),
         (X[:600], y[:600]),
-        {"streams__sigma": [[0.1, 0.3], [0.1, 0.5], [0.2, 0.4]], "lam": [2, 16]},
+        {"streams__sigma": [[0.1, 0.3], [0.1, 0.5], [0.2, 0.4]], "n_active": [1, 2]},
         {"cv": 3, "scoring": "neg_log_loss"},
     ),
 }

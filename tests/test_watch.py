@@ -227,7 +227,8 @@ def test_the_validation_score_stops_training_instead_of_the_training_loss():
 def test_stopping_early_on_digits(validation):
     """At most half of the batches, for at most 0.01 of the score: means over seeds, on rows that no model has seen.
 
-    ``n_iter_no_change`` and the fraction are the defaults of scikit-learn.
+    ``n_iter_no_change`` and the fraction are the defaults of scikit-learn. A tenth of the rows is held out of both models then,
+    and is so few that the best of their scores is known to a standard error only, which the loss may be larger by.
     """
     images, labels = load_digits(return_X_y=True)
     n_batches, scores = [], []
@@ -237,16 +238,16 @@ def test_stopping_early_on_digits(validation):
             A, C, a, c = train_test_split(A, a, stratify=a, test_size=0.2, random_state=seed)
         pool = from_arrays(A, a, n_streams=30)
         full = StreamingEstimator(SGDClassifier(), n_passes=50, batch_size=128, random_state=seed)
-        early = clone(full).set_params(
-            n_iter_no_change=5, validation=from_arrays(C, c) if validation == "a pool" else 0.1
-        )
+        full.set_params(validation=from_arrays(C, c) if validation == "a pool" else 0.1)
+        early = clone(full).set_params(n_iter_no_change=5)
         full.fit(pool)
         early.fit(pool)
         n_batches.append((full.n_batches_, early.n_batches_))
         scores.append((full.score(test, b), early.score(test, b)))
     (full_batches, early_batches), (full_score, early_score) = np.mean(n_batches, 0), np.mean(scores, 0)
     assert early_batches <= 0.5 * full_batches
-    assert early_score >= full_score - 0.01
+    error = 0.0 if validation == "a pool" else np.sqrt(full_score * (1 - full_score) / (0.1 * len(A)))
+    assert early_score >= full_score - 0.01 - error
 
 
 def test_in_a_search():

@@ -134,6 +134,7 @@ def test_prequential_of_a_regressor_stops_early():
         random_state=0,
     ).fit(from_arrays(X, target, n_streams=4))
     assert model.n_batches_ < 40_000
+    # as in scikit-learn, none of the last three is better than what was best before it by tol
     best = model.history_["score"][-4]
-    assert max(model.history_["score"]) == pytest.approx(best, abs=0.01)
+    assert best <= max(model.history_["score"]) < best + 3 * 0.01
     assert mean_absolute_error(target, model.predict(X)) < 0.1

@@ -21,8 +21,9 @@ from ._plan import Planner
 from ._policies import Policy
 from ._random import mix
 from ._read_ahead import Blocks, largest_block
-from ._state import check_same, check_state, pack, restore_iterator, save_iterator, unpack
+from ._state import check_same, check_state, check_whole, pack, restore_iterator, save_iterator, unpack
 from ._streamer import Streamer
+from ._visits import UNTIL_EXHAUSTED
 
 _SLOTS_PULLED = 1024
 
@@ -394,6 +395,7 @@ class MuxIterator:
         """
         check_state(state, "mux", self._VERSION, self.state_dict().keys() - {"kind", "version"})
         check_same(state, "a mux", n_streams=self._n_streams, takes=self.takes)
+        self._check_numbers(state)
         self._close_streams()
         self._seed = state["seed"]
         self.failures.load_state_dict(state["failures"])
@@ -414,6 +416,20 @@ class MuxIterator:
         if self._blocks is not None:
             self._blocks.load_state_dict(state["reader"], state["block_number"], state["at"])
         self._generator = self._run()
+
+    def _check_numbers(self, state: dict[str, Any]) -> None:
+        n_slots, n_streams = self._policy.n_slots, 2**63 if self._n_streams is None else self._n_streams
+        self._policy.refuse_another(state["policy"])
+        check_whole("streams in slots", unpack(state["holder"]), -1, n_streams, n_slots)
+        for name in ("left", "planned"):
+            check_whole(f"items of visits ({name})", unpack(state[name]), 0, UNTIL_EXHAUSTED + 1, n_slots)
+        check_whole("slots that were drawn", unpack(state["slots"]), 0, n_slots)
+        check_whole("slots that are due", [state["slot"], state["due"]], -1, n_slots)
+        check_whole("counts", [state["drawn"], state["block_number"], state["at"]], 0, 2**63)
+        if len(state["iterators"]) != n_slots:
+            raise ValueError(
+                f"state is damaged: it has {len(state['iterators'])} iterators in {n_slots} slots. Begin anew."
+            )
 
     def _refuse_running_generators(self) -> None:
         for stream in self._streams if isinstance(self._streams, dict) else range(len(self._streams)):

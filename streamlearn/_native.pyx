@@ -175,9 +175,13 @@ def permute(int64_t size, uint32_t key, int64_t[::1] out):
 
 def sort_slots(const uint16_t[::1] slots, int64_t[::1] order, int64_t[::1] ends):
     """Write the places of draws, sorted by slot, to ``order``, and where each slot ends among them to ``ends``."""
+    cdef Py_ssize_t i
     if not slots.shape[0]:
         ends[:] = 0
         return
+    for i in range(slots.shape[0]):  # what follows trusts them
+        if slots[i] >= ends.shape[0]:
+            raise ValueError(f"slot {slots[i]} is drawn of {ends.shape[0]}")
     with nogil:
         sl_sort_slots(&slots[0], slots.shape[0], ends.shape[0], &order[0], &ends[0])
 

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ._state import pack, pack_numbers, unpack, unpack_numbers
+from ._state import check_whole, pack, pack_numbers, unpack, unpack_numbers
 from ._visits import UNTIL_EXHAUSTED, VisitLength
 
 
@@ -125,24 +125,40 @@ class Policy:
         rng = pack_numbers(snapshot["rng"])
         return {**{name: pack(snapshot[name]) for name in self._changing}, "rng": rng, "n_slots": self.n_slots}
 
+    def refuse_another(self, state: dict[str, Any]) -> None:
+        """Refuse what another kind of policy gave, or one of another size."""
+        if set(state) != {*self._changing, "rng", "n_slots"} or state["n_slots"] != self.n_slots:
+            raise ValueError(
+                "state was saved of a mux of another kind or mode, or with another n_active: load it into one that is made in "
+                "the same way."
+            )
+
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take back what :meth:`pack` gave.
 
         Raises
         ------
         ValueError
-            If it was given by another kind of policy, or one of another size.
+            If it was given by another kind of policy, or one of another size, or is damaged.
         """
-        if set(state) != {*self._changing, "rng", "n_slots"} or state["n_slots"] != self.n_slots:
-            raise ValueError(
-                "state was saved of a mux of another kind or mode, or with another n_active: load it into one that is made in "
-                "the same way."
-            )
+        self.refuse_another(state)
         for name in self._changing:
-            setattr(self, name, unpack(state[name]))
+            value, current = unpack(state[name]), getattr(self, name)
+            if isinstance(current, np.ndarray) and current.dtype.kind == "f":
+                self._check_floats(name, value, current)
+            setattr(self, name, value)
+        check_whole("slots that live", self.alive, 0, self.n_slots, distinct=True)
         self.alive = dict.fromkeys(self.alive)
         if self.rng is not None:
             self.rng.bit_generator.state = unpack_numbers(state["rng"])
+
+    @staticmethod
+    def _check_floats(name: str, value: Any, current: np.ndarray) -> None:
+        if not isinstance(value, np.ndarray) or (value.dtype, value.shape) != (current.dtype, current.shape):
+            raise ValueError(
+                f"state is damaged, or of another pool: {name} must be an array of {len(current)} floats, got {value!r:.100}. "
+                "Begin anew, or from another state."
+            )
 
 
 class Shuffled(Policy):
@@ -161,6 +177,10 @@ class Shuffled(Policy):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         super().load_state_dict(state)
         self._cumulative = np.empty(0)
+        if not (self.weights >= 0).all() or not (self.weights[list(self.alive)] > 0).all():
+            raise ValueError(
+                "state is damaged: streams that live must have weights above zero. Begin anew, or from another state."
+            )
 
     def drop(self, streams: Sequence[int], planned: Sequence[int] | None = None) -> None:
         self.weights[streams] = 0.0
@@ -198,6 +218,11 @@ class RoundRobin(Policy):
         self.sizes = sizes
         self._order = np.flatnonzero(sizes != 0)
         self._begin()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        check_whole("streams in turn", self._order, 0, self.n_slots, distinct=True)
+        check_whole("streams that were visited", self._visited, 0, self.n_slots)
 
     def _begin(self) -> None:
         if self.mode == "permuted_cycle":
@@ -259,6 +284,7 @@ class Chain(Policy):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         super().load_state_dict(state)
+        check_whole("the cycle and the streams in it", [self._number, self._n_asked], 0, 2**63)
         self._iterator = self._streams(self._number)
         if sum(1 for _ in itertools.islice(self._iterator, self._n_asked)) < self._n_asked:
             raise ValueError(

@@ -260,6 +260,6 @@ class Blocks:
         self._forget()
         self._n_planned = self._n_gathered = number
         self._reader.load_state_dict(reader)
-        if at and not self._next():
+        if at and not (self._next() and at <= len(self._who)):
             raise ValueError("the streams end before the place where the state was saved: their data has changed.")
         self.at = at

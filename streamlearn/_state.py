@@ -202,6 +202,28 @@ def check_same(state: dict[str, Any], what: str, **expected: Any) -> None:
             )
 
 
+def check_whole(what: str, numbers: Any, start: int, stop: int, n: int | None = None, distinct: bool = False) -> None:
+    """Refuse numbers of a state of which one is no whole number from ``start`` to before ``stop``, or that are not ``n``.
+
+    What trusts them would look for streams that are not there, or never end.
+
+    Raises
+    ------
+    ValueError
+    """
+    array = np.asarray(numbers if isinstance(numbers, np.ndarray) else [*numbers] if np.iterable(numbers) else numbers)
+    fits = array.ndim == 1 and (array.dtype.kind in "iu" or not array.size) and n in (None, len(array))
+    if fits and array.size:
+        fits = start <= int(array.min()) and int(array.max()) < stop
+    if not fits or (distinct and len(np.unique(array)) < len(array)):
+        shown = np.array2string(array, threshold=8) if array.ndim else repr(numbers)
+        which = f"{'' if n is None else f'{n} '}{'different ' if distinct else ''}whole numbers"
+        raise ValueError(
+            f"state is damaged: {what} must be {which} of at least {start} and below {stop}, got {shown}. Begin anew, or from "
+            "another state."
+        )
+
+
 def save_iterator(iterator: Any, n_given: int) -> dict[str, Any]:
     """Return the state of a running stream: its own where it tells it, else the number of items to skip."""
     own = iterator.state_dict() if hasattr(iterator, "state_dict") else None

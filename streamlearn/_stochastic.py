@@ -10,7 +10,7 @@ import numpy as np
 
 from . import _compiled
 from ._policies import Policy, draw
-from ._state import unpack
+from ._state import check_whole, unpack
 from ._visits import UNTIL_EXHAUSTED, VisitLength, conditional_poisson_odds, inclusion_probabilities
 from ._waiting import waiting, without
 
@@ -25,6 +25,7 @@ class _Stochastic(Policy):
     filled = True
     rng: np.random.Generator
     _changing = (*Policy._changing, "holder", "_lengths")
+    _positions: ClassVar[tuple[str, ...]] = ()  # of what changes, what tells streams
 
     def __init__(
         self,
@@ -47,6 +48,13 @@ class _Stochastic(Policy):
         self.rates = self.weights.copy()  # a stream that is pruned goes on in the slots that hold it
         self.holder = [-1] * n_slots
         self._lengths: list[int] = []
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        check_whole("streams in slots", self.holder, -1, len(self.weights), self.n_slots)
+        check_whole("lengths of visits", self._lengths, 1, UNTIL_EXHAUSTED + 1)
+        for name in self._positions:
+            check_whole(f"streams in {name}", getattr(self, name), 0, len(self.weights))
 
     def slots(self, k: int) -> np.ndarray:
         self.stale = False
@@ -92,6 +100,7 @@ class _Restarting(_Stochastic):
         "_observed",
         "_n_changes",
     )
+    _positions = ("pruned", "barren", "_choices", "_observed", "_visits")
     _long: ClassVar[tuple[str, ...]] = ("_odds", "_means")
     restarts = True
 
@@ -245,6 +254,7 @@ class SingleActive(_Restarting):
     """
 
     _changing = (*_Restarting._changing, "active", "_solved_for", "_design", "_capped")
+    _positions = (*_Restarting._positions, "active", "_capped")
     _long = (*_Restarting._long, "_design")
 
     def __init__(self, *args: Any, prune: bool) -> None:
@@ -402,8 +412,6 @@ class Ending(_Stochastic):
             or not all(0 <= i < n and remaining[i] for i in streams)
         ):
             raise ValueError("state was saved of other streams: the pool has changed since. Begin anew.")
-        if not all(length > 0 for length in self._lengths):
-            raise ValueError("state is damaged: it has visits of no items. Begin anew.")
         self._heap = waiting(np.array(keys, np.float64), np.array(streams, np.int64), len(self.weights))
         self._remaining = array("q", remaining.tolist())
 

@@ -79,6 +79,8 @@ def write(path: str | os.PathLike, saved: Saved, file_format: str, trusted: Set[
 
 def _keep_previous(path: str, temporary: str) -> None:
     """Keep the file at ``path`` under its second name as well; at no moment is there none at ``path``."""
+    left_over = Path(temporary)
+    left_over.unlink(missing_ok=True)  # of a process that was killed here, and had the same number
     try:
         try:
             os.link(path, temporary)
@@ -89,6 +91,9 @@ def _keep_previous(path: str, temporary: str) -> None:
         os.replace(temporary, f"{path}.previous")
     except FileNotFoundError:  # another fit that writes to this path was faster
         pass
+    except BaseException:
+        left_over.unlink(missing_ok=True)
+        raise
 
 
 def read(path: str | os.PathLike, file_format: str, trusted: Set[str] = frozenset(), kind: str = "run") -> Saved | None:

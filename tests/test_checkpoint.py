@@ -458,3 +458,22 @@ def test_a_failed_write_leaves_the_last_checkpoint(path, monkeypatch):
         model(path, max_batches=9, resume=True).fit(generators())
     assert Path(path).read_bytes() == before
     assert sorted(os.listdir(os.path.dirname(path))) == ["fit.checkpoint", "fit.checkpoint.previous"]
+
+
+def test_an_interrupt_between_two_checkpoints_leaves_no_file_that_stops_later_ones(path, monkeypatch):
+    settings, replace = {"max_batches": 5, "checkpoint_every": 1}, os.replace
+    whole = model(path + ".whole", **settings).fit(generators())
+
+    def interrupted(source, target):
+        if target.endswith(".previous"):
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        model(path, **settings).fit(generators())
+    assert [name for name in os.listdir(os.path.dirname(path)) if name.endswith(".tmp.previous")] == []
+    monkeypatch.setattr(os, "replace", replace)
+    # what a process that was killed there has left
+    os.link(path, f"{path}.{os.getpid()}.{threading.get_ident()}.tmp.previous")
+    assert bits(model(path, **settings, resume=True).fit(generators())) == bits(whole)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
@@ -342,16 +343,23 @@ def try_filter(filters: Any, schema: Any, where: str) -> None:
 
 
 def _typed(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
-    """Return the columns that directories name: as ints if all values are."""
+    """Return the columns that directories name: as ints if all values are, of at most 64 bits."""
     columns: dict[str, list[Any]] = {}
     names = set.intersection(*map(set, rows)) if rows else set()
     for name in rows[0] if rows else ():
         if name not in names:
             continue
         values = [row[name] for row in rows]
-        numbers = all(value is None or value.lstrip("-").isdecimal() for value in values)
-        columns[name] = [None if value is None else int(value) for value in values] if numbers else values
+        whole = [_whole(value) for value in values]
+        numbers = all(number is not None or value is None for number, value in zip(whole, values, strict=True))
+        columns[name] = whole if numbers else values
     return columns
+
+
+def _whole(value: str | None) -> int | None:
+    """Return the number that a text is, if it is a whole one that Arrow has a type for."""
+    number = int(value) if value is not None and re.fullmatch("-?[0-9]+", value) else None
+    return number if number is not None and -(2**63) <= number < 2**63 else None
 
 
 def _partition_type(values: list[Any]) -> Any:

@@ -295,7 +295,7 @@ class Run:
             self.ended |= hook.after(self, batch, counts)
         self.stopped = self._has_stopped()
         if self._max_batches is None and not self.stopped:
-            text = warn_if_endless(trainer.n_batches)
+            text = warn_if_endless(trainer.n_batches, trainer.n_samples, batch.n)
             if text and self._source.n_samples is None:
                 warnings.warn(text, UserWarning, stacklevel=5)
 

@@ -23,6 +23,7 @@ from ._state import pack, unpack
 _COUNTED_AT_ONCE = 2**15
 _CACHED = 2**20  # bytes: of larger batches the caches do not hold what was read
 _MAX_SILENT_BATCHES = 100_000
+_MAX_SILENT_SAMPLES = 5_000_000
 _MAX_EMPTY_ITEMS = 100_000
 _MAX_SKIPPED_BATCHES = 10_000
 _LIST_ITERATOR: type = type(iter([]))
@@ -480,12 +481,13 @@ def _trust(finite: bool) -> AbstractContextManager:
     return config_context(skip_parameter_validation=True, assume_finite=finite)
 
 
-def warn_if_endless(n_batches: int) -> str | None:
-    """Text of the warning that is due after so many batches without a bound."""
-    if n_batches == _MAX_SILENT_BATCHES:
+def warn_if_endless(n_batches: int, n_samples: int, n_new: int) -> str | None:
+    """Text of the warning that is due after so many batches and samples, the last batch of ``n_new``, without a bound."""
+    by_batches = n_batches == _MAX_SILENT_BATCHES and n_samples < _MAX_SILENT_SAMPLES
+    if by_batches or (n_samples - n_new < _MAX_SILENT_SAMPLES <= n_samples and n_batches <= _MAX_SILENT_BATCHES):
         return (
-            f"training has taken {n_batches} batches and max_batches is None: if a stream is endless, training never ends. "
-            "Set max_batches."
+            f"training has taken {n_samples} samples in {n_batches} batches and max_batches is None: if a stream is endless, "
+            "training never ends. Set max_batches."
         )
     return None
 

@@ -258,11 +258,13 @@ def test_streams_are_closed_when_training_ends_early():
     assert set(closed) == {0, 1, 2}
 
 
-def test_a_warning_that_training_may_have_no_end(monkeypatch):
-    monkeypatch.setattr(_training, "_MAX_SILENT_BATCHES", 50)
-    model = StreamingEstimator(Recorder(), batch_size=1)
-    with pytest.warns(UserWarning, match=r"50 batches and max_batches is None"):
+@pytest.mark.parametrize(("limit", "value"), [("_MAX_SILENT_BATCHES", 10), ("_MAX_SILENT_SAMPLES", 48)])
+def test_a_warning_that_training_may_have_no_end(limit, value, monkeypatch):
+    monkeypatch.setattr(_training, limit, value)
+    model = StreamingEstimator(Recorder(), batch_size=5)
+    with pytest.warns(UserWarning, match=r"50 samples in 10 batches and max_batches is None") as warned:
         model.fit(streams(100))
+    assert len(warned) == 1
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         model.set_params(max_batches=100).fit(streams(100))

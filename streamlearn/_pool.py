@@ -60,7 +60,8 @@ class StreamPool(Sequence):
     of large arrays, give them paths. An item is pickled and sent, which costs about 20 microseconds and two milliseconds for each
     megabyte; a process takes one to two seconds to start (as does each task of ``n_jobs=2``, which has processes of its own),
     and ends ten seconds after its last use, with the pool, or with the interpreter. So it pays where an item takes longer to
-    make than to send. Streams that share a process wait for each other. At most two chunks of a visit wait, of up to 256 items
+    make than to send, and in a search of many short fits it is better left to ``n_jobs``: of those with both, each fit starts
+    processes of its own. Streams that share a process wait for each other. At most two chunks of a visit wait, of up to 256 items
     or a megabyte; when a visit ends early, what was made ahead is thrown away, at most as many items as were used and three.
     What a function changes outside of itself, it changes in its process alone.
 

@@ -100,7 +100,7 @@ class _Restarting(_Stochastic):
         "_observed",
         "_n_changes",
     )
-    _positions = ("pruned", "barren", "_choices", "_observed", "_visits")
+    _positions: ClassVar[tuple[str, ...]] = ("pruned", "barren", "_choices", "_observed", "_visits")
     _long: ClassVar[tuple[str, ...]] = ("_odds", "_means")
     restarts = True
 

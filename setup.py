@@ -8,7 +8,13 @@ setup(
         Extension(
             "streamlearn._native",
             ["streamlearn/_native.pyx"],
-            depends=["streamlearn/_kernels.h", "streamlearn/_visits.h", "streamlearn/_within.h"],
+            depends=[
+                "streamlearn/_kernels.h",
+                "streamlearn/_locate.h",
+                "streamlearn/_native_plans.pxi",
+                "streamlearn/_visits.h",
+                "streamlearn/_within.h",
+            ],
             include_dirs=[numpy.get_include()],
             define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
             extra_compile_args=["-O3"],

@@ -19,7 +19,7 @@ from ._rows import concat_rows, n_rows, row_bytes, take_rows
 from ._span import Span
 
 _TABLES = 3  # of X, y and sample_weight
-# What is known of a stream, in one line of a cache: sl_stream of _kernels.h. Counts are zero between calls of it.
+# What is known of a stream, in one line of a cache: sl_stream of _locate.h. Counts are zero between calls of it.
 _KNOWN = np.dtype(
     [
         ("place", np.int64),

@@ -1,0 +1,375 @@
+/* Where samples lie: shuffled orders that are computed, and the cursors of streams.
+ *
+ * As _kernels.h, they know nothing of Python. Whoever calls them has checked that streams are there.
+ */
+#include "_kernels.h"
+
+#define SL_SORTED_SIZE 64 /* as in _permute.py */
+#define SL_AT_ONCE 64     /* elements that are found together, as vectors */
+
+/* -- permutations (see _permute.py, whose results these are) ------------------------------------------------------- */
+
+static inline uint32_t sl_round(uint32_t half, uint32_t key, uint32_t constant)
+{
+    uint32_t h = half * 0x9E3779B1u;
+    h ^= key;
+    h *= constant;
+    h ^= h >> 15;
+    h *= 0x846CA68Bu;
+    return h;
+}
+
+static inline uint32_t sl_feistel(uint32_t x, uint32_t a, uint32_t k, uint32_t key)
+{
+    const uint32_t mask = (1u << k) - 1u;
+    const uint32_t shift = 32u - k;
+    uint32_t left = x >> k, right = x & mask;
+    left += ((sl_round(right, key, 0x7FEB352Du) >> 16) * a) >> 16;
+    left = left - a < left ? left - a : left; /* modulo a: below a, the difference wraps to a large number */
+    right = (right + (sl_round(left, key, 0x85EBCA6Bu) >> shift)) & mask;
+    left += ((sl_round(right, key, 0xC2B2AE35u) >> 16) * a) >> 16;
+    left = left - a < left ? left - a : left;
+    right = (right + (sl_round(left, key, 0x27D4EB2Fu) >> shift)) & mask;
+    return (left << k) | right;
+}
+
+/* As `_random.mix32`: one to one. */
+static inline uint32_t sl_mix32(uint32_t h)
+{
+    h ^= h >> 16;
+    h *= 0x7FEB352Du;
+    h ^= h >> 15;
+    h *= 0x846CA68Bu;
+    return h ^ h >> 16;
+}
+
+#define SL_LANES 8 /* hashes that are compared at once */
+
+/* How many of n hashes are less than each of some. */
+static inline void sl_rank(const int32_t *hashes, int32_t n, const int32_t *some, int32_t *ranks)
+{
+#if defined(__GNUC__) /* left to itself, the compiler looks for vectors in the wrong one of two loops */
+    typedef int32_t lanes __attribute__((vector_size(SL_LANES * sizeof(int32_t))));
+    const lanes zero = {0};
+    lanes own, counts = zero;
+    memcpy(&own, some, sizeof own);
+    for (int32_t j = 0; j < n; j++)
+        counts -= own > zero + hashes[j]; /* -1 where it is */
+    memcpy(ranks, &counts, sizeof counts);
+#else
+    for (int32_t i = 0; i < SL_LANES; i++) {
+        ranks[i] = 0;
+        for (int32_t j = 0; j < n; j++)
+            ranks[i] += hashes[j] < some[i];
+    }
+#endif
+}
+
+/* All elements of a small permutation: the ranks of their hashes, which all differ, are their places. Ranks are counted, not
+ * sorted: no step depends on what the hashes are. */
+SL_CLONES static void sl_sort_small(uint32_t key, uint32_t size, uint8_t *elements)
+{
+    const uint32_t name = sl_mix32(key + size * 0x85EBCA6Bu);
+    const int32_t n = (int32_t)size;
+    int32_t hashes[SL_SORTED_SIZE], ranks[SL_SORTED_SIZE];
+    for (int32_t at = 0; at < n; at += SL_LANES)
+        for (int32_t i = at; i < at + SL_LANES; i++) /* the order of unsigned numbers for signed ones */
+            hashes[i] = (int32_t)(sl_mix32(name ^ (uint32_t)(i + 1) * 0x9E3779B1u) ^ 0x80000000u);
+    for (int32_t at = 0; at < n; at += SL_LANES)
+        sl_rank(hashes, n, hashes + at, ranks + at);
+    for (int32_t i = 0; i < n; i++)
+        elements[ranks[i]] = (uint8_t)i;
+}
+
+/* Elements of permutations, at most SL_AT_ONCE, each of one of its own: runs may be short. */
+typedef struct {
+    int64_t n;
+    uint32_t place[SL_AT_ONCE], size[SL_AT_ONCE], a[SL_AT_ONCE], k[SL_AT_ONCE], key[SL_AT_ONCE], found[SL_AT_ONCE];
+} sl_elements;
+
+SL_CLONES static void sl_walk(sl_elements *e)
+{
+    for (int64_t i = 0; i < SL_AT_ONCE; i++) /* those that are not there are cheaper than a loop of unknown length */
+        e->found[i] = sl_feistel(e->place[i], e->a[i], e->k[i], e->key[i]);
+    for (int64_t i = 0; i < e->n; i++)
+        while (e->found[i] >= e->size[i])
+            e->found[i] = sl_feistel(e->found[i], e->a[i], e->k[i], e->key[i]);
+}
+
+#define SL_LONG 8 /* from so many on, elements of one permutation are worth a walk of their own */
+
+/* A permutation: how places of it become elements. */
+typedef struct {
+    uint32_t size, a, k, key;
+    int is_shuffled, is_small;
+} sl_permutation;
+
+static sl_permutation sl_named(int64_t size, uint32_t key, int is_shuffled)
+{
+    sl_permutation p;
+    uint32_t bits = 0;
+    for (uint32_t n = (uint32_t)size; n; n >>= 1)
+        bits++;
+    p.size = (uint32_t)size;
+    p.k = bits / 2; /* 2**k is the root, to a factor of two */
+    p.a = (p.size + (1u << p.k) - 1u) >> p.k;
+    p.key = key;
+    p.is_shuffled = is_shuffled;
+    p.is_small = size <= SL_SORTED_SIZE;
+    return p;
+}
+
+/* Elements of one permutation that follow each other, at most SL_AT_ONCE. */
+SL_CLONES static void sl_walk_on(const sl_permutation *p, uint32_t place, int64_t n, uint32_t *found)
+{
+    const uint32_t size = p->size, a = p->a, k = p->k, key = p->key;
+    for (int64_t at = 0; at < n; at += SL_LANES)
+        for (int64_t i = at; i < at + SL_LANES; i++)
+            found[i] = sl_feistel(place + (uint32_t)i, a, k, key);
+    for (int64_t i = 0; i < n; i++)
+        while (found[i] >= size)
+            found[i] = sl_feistel(found[i], a, k, key);
+}
+
+#define SL_TABLES 3 /* at most */
+
+/* What is known of a stream, in one line of a cache: in a large pool none of it is at hand. */
+typedef struct {
+    int64_t place, pass;        /* where its cursor stands, */
+    int64_t size;               /* of so many samples, */
+    int64_t starts[SL_TABLES];  /* of which the first is there in each table */
+    uint32_t key;
+    int32_t count;              /* of samples in a block; zero before and after */
+    int32_t n_runs;             /* likewise */
+    int32_t is_shuffled;
+} sl_stream;
+
+/* Finds elements and writes the rows that they are in each of some tables, `start + step * element`. */
+typedef struct {
+    sl_elements e;
+    int64_t n_tables;
+    const int64_t *steps;
+    int64_t *out; /* of shape (n_tables, n_out) */
+    int64_t n_out;
+    const sl_stream *of[SL_AT_ONCE];
+    int64_t due[SL_AT_ONCE]; /* where a row is written */
+    uint8_t small[SL_SORTED_SIZE]; /* the elements of a small permutation, which this is */
+    uint32_t small_size, small_key;
+} sl_finder;
+
+static inline void sl_write(sl_finder *f, const sl_stream *of, int64_t due, int64_t element)
+{
+    for (int64_t t = 0; t < f->n_tables; t++)
+        f->out[t * f->n_out + due] = of->starts[t] + f->steps[t] * element;
+}
+
+static void sl_flush(sl_finder *f)
+{
+    sl_walk(&f->e);
+    for (int64_t i = 0; i < f->e.n; i++)
+        sl_write(f, f->of[i], f->due[i], (int64_t)f->e.found[i]);
+    f->e.n = 0;
+}
+
+static inline void sl_find(sl_finder *f, const sl_permutation *p, int64_t place, const sl_stream *of, int64_t due)
+{
+    if (!p->is_shuffled) {
+        sl_write(f, of, due, place);
+    } else if (p->is_small) {
+        if (f->small_size != p->size || f->small_key != p->key) {
+            sl_sort_small(p->key, p->size, f->small);
+            f->small_size = p->size;
+            f->small_key = p->key;
+        }
+        sl_write(f, of, due, (int64_t)f->small[place]);
+    } else {
+        const int64_t i = f->e.n++;
+        f->e.place[i] = (uint32_t)place;
+        f->e.size[i] = p->size;
+        f->e.a[i] = p->a;
+        f->e.k[i] = p->k;
+        f->e.key[i] = p->key;
+        f->of[i] = of;
+        f->due[i] = due;
+        if (f->e.n == SL_AT_ONCE)
+            sl_flush(f);
+    }
+}
+
+static inline void sl_find_on(
+    sl_finder *f, const sl_permutation *p, int64_t place, int64_t n, const sl_stream *of, const int64_t *due)
+{
+    uint32_t found[SL_AT_ONCE];
+    for (int64_t at = 0; at < n; at += SL_AT_ONCE) {
+        const int64_t m = n - at < SL_AT_ONCE ? n - at : SL_AT_ONCE;
+        sl_walk_on(p, (uint32_t)(place + at), m, found);
+        for (int64_t i = 0; i < m; i++)
+            sl_write(f, of, due[at + i], (int64_t)found[i]);
+    }
+}
+
+static void sl_begin(sl_finder *f, int64_t n_tables, const int64_t *steps, int64_t *out, int64_t n_out)
+{
+    f->e.n = 0;
+    for (int64_t i = 0; i < SL_AT_ONCE; i++) { /* so that what is not there can be walked, too */
+        f->e.place[i] = f->e.a[i] = f->e.key[i] = 0;
+        f->e.k[i] = 1;
+    }
+    f->n_tables = n_tables;
+    f->steps = steps;
+    f->out = out;
+    f->n_out = n_out;
+    f->small_size = 0;
+}
+
+/* The first n elements of a permutation. */
+static void sl_permute(int64_t n, int64_t size, uint32_t key, int64_t *out)
+{
+    const sl_permutation p = sl_named(size, key, 1);
+    if (p.is_small) {
+        uint8_t small[SL_SORTED_SIZE];
+        sl_sort_small(key, p.size, small);
+        for (int64_t i = 0; i < n; i++)
+            out[i] = small[i];
+        return;
+    }
+    for (int64_t at = 0; at < n; at += SL_AT_ONCE) {
+        const int64_t m = n - at < SL_AT_ONCE ? n - at : SL_AT_ONCE;
+        uint32_t found[SL_AT_ONCE];
+        sl_walk_on(&p, (uint32_t)at, m, found);
+        for (int64_t i = 0; i < m; i++)
+            out[at + i] = (int64_t)found[i];
+    }
+}
+
+/* -- cursors (see _cursors.py) ------------------------------------------------------------------------------------- */
+
+static inline sl_permutation sl_of_pass(const sl_stream *of, int64_t number)
+{
+    return sl_named(of->size, sl_mix32(of->key ^ (uint32_t)number * 0x9E3779B1u), of->is_shuffled);
+}
+
+#define SL_RUNS_AHEAD 16
+
+/* Moves cursors by runs of samples. Returns the number of streams that moved, which are written to `present`, sorted by
+ * their first run, with the places and passes where they stood.
+ *
+ * The samples of a stream are given out run by run; those of one that has no order of its own, or passes into its next pass
+ * meanwhile, in time.
+ */
+static int64_t sl_locate(
+    int64_t n_runs, const int64_t *streams, const int64_t *lengths, const int64_t *order, int64_t n, sl_stream *pool,
+    int64_t n_tables, const int64_t *steps, int64_t *out, int32_t *who, int64_t *present, int64_t *places, int64_t *passes)
+{
+    int64_t n_present = 0, any_torn = 0;
+    sl_finder f;
+    const int64_t *due = order;
+    sl_begin(&f, n_tables, steps, out, n);
+    for (int64_t run = 0; run < n_runs; run++) {
+        sl_stream *of = pool + streams[run];
+        if (run + SL_RUNS_AHEAD < n_runs)
+            SL_PREFETCH_TO_WRITE(pool + streams[run + SL_RUNS_AHEAD]);
+        if (!lengths[run])
+            continue;
+        if (!of->n_runs++)
+            present[n_present++] = streams[run];
+        of->count += (int32_t)lengths[run];
+        for (int64_t i = 0; i < lengths[run]; i++)
+            who[*due++] = (int32_t)streams[run];
+    }
+    for (int64_t i = 0; i < n_present; i++) {
+        sl_stream *of = pool + present[i];
+        if (i + SL_RUNS_AHEAD < n_present)
+            SL_PREFETCH_TO_WRITE(pool + present[i + SL_RUNS_AHEAD]);
+        const int is_torn = of->n_runs > 1 && (!of->is_shuffled || of->place + of->count > of->size);
+        places[i] = of->place;
+        passes[i] = of->pass;
+        any_torn |= is_torn;
+        of->n_runs = is_torn;
+        of->count = 0; /* from here on, of those that were given out */
+    }
+    due = order;
+    for (int64_t run = 0; run < n_runs; run++) {
+        sl_stream *of = pool + streams[run];
+        int64_t left = lengths[run], place = of->place + of->count, pass = of->pass;
+        if (run + SL_RUNS_AHEAD < n_runs)
+            SL_PREFETCH_TO_WRITE(pool + streams[run + SL_RUNS_AHEAD]);
+        if (!left)
+            continue;
+        if (of->n_runs) {
+            due += left;
+            continue;
+        }
+        if (place >= of->size) { /* seldom: to divide takes long */
+            pass += place / of->size;
+            place %= of->size;
+        }
+        of->count += (int32_t)left;
+        for (; left; place = 0, pass++) {
+            const int64_t rest = of->size - place, m = left < rest ? left : rest;
+            const sl_permutation p = sl_of_pass(of, pass);
+            if (m >= SL_LONG && p.is_shuffled && !p.is_small)
+                sl_find_on(&f, &p, place, m, of, due);
+            else
+                for (int64_t i = 0; i < m; i++)
+                    sl_find(&f, &p, place + i, of, due[i]);
+            due += m;
+            left -= m;
+        }
+    }
+    if (any_torn)
+        for (int64_t time = 0; time < n; time++) {
+            sl_stream *of = pool + who[time];
+            if (!of->n_runs)
+                continue;
+            const int64_t at = of->place + of->count++;
+            const sl_permutation p = sl_of_pass(of, of->pass + at / of->size);
+            sl_find(&f, &p, at % of->size, of, time);
+        }
+    sl_flush(&f);
+    for (int64_t i = 0; i < n_present; i++) {
+        sl_stream *of = pool + present[i];
+        if (i + SL_RUNS_AHEAD < n_present)
+            SL_PREFETCH_TO_WRITE(pool + present[i + SL_RUNS_AHEAD]);
+        of->place += of->count;
+        if (of->place >= of->size) {
+            of->pass += of->place / of->size;
+            of->place %= of->size;
+        }
+        of->count = of->n_runs = 0;
+    }
+    return n_present;
+}
+
+/* -- slots --------------------------------------------------------------------------------------------------------- */
+
+/* Sorts draws by their slot, those of a slot as they come; `ends` gets where each slot ends among them. */
+static void sl_sort_slots(const uint16_t *slots, int64_t n, int64_t n_slots, int64_t *order, int64_t *ends)
+{
+    int64_t sum = 0;
+    memset(ends, 0, (size_t)n_slots * sizeof *ends);
+    for (int64_t i = 0; i < n; i++)
+        ends[slots[i]]++;
+    for (int64_t slot = 0; slot < n_slots; slot++) {
+        const int64_t count = ends[slot];
+        ends[slot] = sum;
+        sum += count;
+    }
+    for (int64_t i = 0; i < n; i++)
+        order[ends[slots[i]]++] = i;
+}
+
+/* -- rows in time -------------------------------------------------------------------------------------------------- */
+
+/* Of each run `start, start + step, ...`, written where `order` says. */
+static void sl_count(
+    int64_t n_runs, const int64_t *starts, const int64_t *lengths, int64_t step, const int64_t *order, int64_t *out)
+{
+    for (int64_t run = 0; run < n_runs; run++) {
+        const int64_t n = lengths[run];
+        int64_t value = starts[run];
+        for (int64_t i = 0; i < n; i++, value += step)
+            out[order[i]] = value;
+        order += n;
+    }
+}

@@ -55,6 +55,14 @@ def end_visits(
     slots: ndarray,
     runs: ndarray,
 ) -> tuple[int, float, ndarray, ndarray]: ...
+def assign(
+    holder: ndarray,
+    capped: ndarray,
+    slots: ndarray,
+    most_tries: int,
+    draw: Callable[[], ndarray],
+    choose: Callable[[], int],
+) -> ndarray: ...
 def deal(
     by_seat: ndarray, lengths: ndarray, of_runs: ndarray, order: ndarray, draws: ndarray, n_slots: int
 ) -> tuple[ndarray, ndarray, ndarray]: ...

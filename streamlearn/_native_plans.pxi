@@ -35,6 +35,19 @@ cdef extern from "_visits.h" nogil:
     void sl_begin_visits(sl_visits *v)
     int sl_end_visits(sl_visits *v)
     void sl_go_on(sl_visits *v)
+    ctypedef struct sl_distinct:
+        int64_t n_slots
+        int64_t *holder
+        const int64_t *capped
+        int64_t n_capped
+        const int64_t *drawn
+        int64_t n_drawn
+        const int64_t *slots
+        int64_t n, at
+        int64_t *streams
+        int64_t tries, most_tries
+    int SL_DRAWS, SL_CHOICE
+    int sl_assign(sl_distinct *d)
 
 cdef extern from "_within.h" nogil:
     ctypedef struct sl_runs:
@@ -181,6 +194,42 @@ def end_visits(
     with nogil:
         sl_go_on(&v)
     return v.n_runs, v.now, lengths[: v.n_lengths], gaps[: v.n_gaps]
+
+
+def assign(
+    int64_t[::1] holder, const int64_t[::1] capped, const int64_t[::1] slots, int64_t most_tries, draw, choose
+):
+    """Give visits that begin in ``slots``, in the order of time, streams that no other slot holds: see ``_stochastic.SingleActive``.
+
+    ``holder`` is changed; ``draw`` returns other streams to try, and ``choose`` one that is not held. Returns the streams.
+    """
+    cdef sl_distinct d
+    cdef int lack
+    cdef cnp.npy_intp n = slots.shape[0], i
+    cdef const int64_t[::1] drawn
+    streams = empty(n, cnp.NPY_INT64)
+    cdef int64_t[::1] out = streams
+    for i in range(n):
+        if not 0 <= slots[i] < holder.shape[0]:
+            raise ValueError(f"slot {slots[i]} is none of {holder.shape[0]}")
+    if not n:
+        return streams
+    d.n_slots, d.holder, d.n_capped = holder.shape[0], &holder[0], capped.shape[0]
+    d.capped = &capped[0] if d.n_capped else NULL
+    d.drawn, d.n_drawn, d.tries, d.most_tries = NULL, 0, 0, most_tries
+    d.slots, d.n, d.at, d.streams = &slots[0], n, 0, &out[0]
+    while True:
+        with nogil:
+            lack = sl_assign(&d)
+        if lack == SL_DRAWS:
+            drawn = draw()
+            d.drawn, d.n_drawn = &drawn[0], drawn.shape[0]
+        elif lack == SL_CHOICE:
+            out[d.at] = holder[slots[d.at]] = choose()
+            d.at += 1
+            d.tries = 0
+        else:
+            return streams
 
 
 def deal(

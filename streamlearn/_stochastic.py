@@ -16,6 +16,7 @@ from ._waiting import waiting, without
 
 _BUFFER = 256
 _TRIES = 32
+_FEW_SLOTS = 64  # that are looked through one by one faster than a table of all streams is looked up
 _NONE: frozenset[int] = frozenset()
 
 
@@ -65,7 +66,7 @@ class _Stochastic(Policy):
             rates = np.cumsum(self.rates[[self.holder[slot] for slot in self.alive]])
             # Rates change with the next visit: few draws will be used.
             return alive[draw(self.rng, rates, min(k, 256))]
-        drawn = self.rng.integers(0, len(alive), k)
+        drawn = self.rng.integers(0, len(alive), k, dtype=np.uint16 if len(alive) <= 2**16 else np.int64)
         return drawn if len(alive) == self.n_slots else alive[drawn]
 
     def hold(self, slot: int, stream: int) -> None:
@@ -308,6 +309,9 @@ class SingleActive(_Restarting):
     def assign(self, slots: np.ndarray, times: np.ndarray) -> np.ndarray:
         streams = np.empty(len(slots), np.int64)
         in_time = np.argsort(times)
+        if _compiled.native is not None and self.n_slots <= _FEW_SLOTS and self._holds_what_is_active():
+            streams[in_time] = self._assign_compiled(slots[in_time])
+            return streams
         active, holder = self.active, self.holder
         choices: list[int] = []
         assigned = []
@@ -331,6 +335,25 @@ class SingleActive(_Restarting):
             holder[slot] = stream
             assigned.append(stream)
         streams[in_time] = assigned
+        return streams
+
+    def _holds_what_is_active(self) -> bool:
+        held = [stream for stream in self.holder if stream >= 0]
+        return len(held) == len(self.active) and self.active.issuperset(held)
+
+    def _assign_compiled(self, slots: np.ndarray) -> np.ndarray:
+        """Do what :meth:`assign` does for slots in the order of time."""
+        holder = np.array(self.holder, np.int64)
+
+        def choose() -> int | None:
+            return self.choose({*holder[holder >= 0].tolist()})
+
+        streams = _compiled.native.assign(  # type: ignore[union-attr]
+            holder, np.array(self._capped, np.int64), np.ascontiguousarray(slots, np.int64), _TRIES,
+            lambda: self._draw(len(slots)), choose,
+        )  # fmt: skip
+        self.holder[:] = holder.tolist()
+        self.active = {*self.holder} - {-1}
         return streams
 
     def release(self, slot: int, stream: int, n_items: int, exhausted: bool) -> bool:

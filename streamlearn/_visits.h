@@ -199,3 +199,48 @@ static void sl_go_on(sl_visits *v)
             sl_give(v, slot, rest);
     }
 }
+
+/* Visits that begin in slots, which are to hold distinct streams. */
+typedef struct {
+    int64_t n_slots, *holder;
+    const int64_t *capped; /* streams that come first, where they are not held */
+    int64_t n_capped;
+    const int64_t *drawn;  /* others, used from the end */
+    int64_t n_drawn;
+    const int64_t *slots;  /* in which visits begin, in the order of time */
+    int64_t n, at, *streams;
+    int64_t tries, most_tries;
+} sl_distinct;
+
+static inline int sl_is_held(const sl_distinct *d, int64_t stream)
+{
+    int is_held = 0;
+    for (int64_t slot = 0; slot < d->n_slots; slot++)
+        is_held |= d->holder[slot] == stream;
+    return is_held;
+}
+
+/* Gives visits their streams. Returns what it lacks to go on: SL_DRAWS; SL_CHOICE, of one more where as many draws as are tried
+ * were held; or 0. */
+enum { SL_DRAWS = 4, SL_CHOICE = 5 };
+
+static int sl_assign(sl_distinct *d)
+{
+    for (; d->at < d->n; d->at++, d->tries = 0) {
+        int64_t stream = -1;
+        d->holder[d->slots[d->at]] = -1;
+        for (int64_t i = 0; i < d->n_capped && stream < 0; i++)
+            if (!sl_is_held(d, d->capped[i]))
+                stream = d->capped[i];
+        for (; stream < 0; d->tries++) {
+            if (d->tries == d->most_tries)
+                return SL_CHOICE;
+            if (!d->n_drawn)
+                return SL_DRAWS;
+            if (!sl_is_held(d, d->drawn[--d->n_drawn]))
+                stream = d->drawn[d->n_drawn];
+        }
+        d->holder[d->slots[d->at]] = d->streams[d->at] = stream;
+    }
+    return 0;
+}

@@ -17,6 +17,7 @@ from streamlearn import (
     StreamingEstimator,
     StreamPool,
     _compiled,
+    _stochastic,
     from_arrays,
     from_npy,
     from_parquet,
@@ -70,6 +71,9 @@ MUXES = {
     "with_replacement": lambda pool: StochasticMux(pool, 3, 16, random_state=0),
     "weights": lambda pool: StochasticMux(pool, 2, 5, pool_weights=np.arange(1, len(pool) + 1), random_state=0),
     "single_active": lambda pool: StochasticMux(pool, 2, 16, mode="single_active", random_state=0),
+    "single_active, capped": lambda pool: StochasticMux(
+        pool, 3, 4, mode="single_active", pool_weights=[50] + [1] * (len(pool) - 1), random_state=0
+    ),
     "exhaustive": lambda pool: StochasticMux(pool, 3, 16, mode="exhaustive", random_state=0),
     "once": lambda pool: StochasticMux(pool, 3, 16, mode="once", random_state=0),
     "shuffled": lambda pool: ShuffledMux(pool, random_state=0),
@@ -91,6 +95,7 @@ def rows_of(mux):
     return found
 
 
+@pytest.mark.filterwarnings("ignore:pool_weights cannot hold")
 @pytest.mark.filterwarnings("ignore:blocks are read again and again")
 @pytest.mark.filterwarnings("ignore:.*cannot have a share above:UserWarning")
 @pytest.mark.parametrize("kind", POOLS)
@@ -107,6 +112,17 @@ def test_rows_come_in_the_same_order_with_and_without_a_compiler(kind, mux, tmp_
         for a, b in zip(one, other, strict=True):
             assert a.dtype == b.dtype
             np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("tries", [1, 2])
+def test_streams_that_are_held_are_chosen_anew_with_and_without_a_compiler(tries, monkeypatch):
+    """Nearly all streams are active, so that what is drawn is held most of the time."""
+    monkeypatch.setattr(_stochastic, "_TRIES", tries)
+    mux = StochasticMux(separate(X, y), 4, 2, mode="single_active", pool_weights=[2, 2, 2, 2, 1], random_state=0)
+    compiled = rows_of(mux)
+    monkeypatch.setattr(_compiled, "native", None)
+    for one, other in zip(compiled, rows_of(mux), strict=True):
+        np.testing.assert_array_equal(one[2], other[2])
 
 
 @pytest.mark.parametrize("kind", ["views", "separate", "parquet"])

@@ -18,9 +18,11 @@
 
 #if defined(__GNUC__)
 #define SL_PREFETCH(address) __builtin_prefetch(address)
+#define SL_PREFETCH_ONCE(address) __builtin_prefetch(address, 0, 0) /* it will not be wanted again soon */
 #define SL_PREFETCH_TO_WRITE(address) __builtin_prefetch(address, 1)
 #else
 #define SL_PREFETCH(address) ((void)(address))
+#define SL_PREFETCH_ONCE(address) ((void)(address))
 #define SL_PREFETCH_TO_WRITE(address) ((void)(address))
 #endif
 
@@ -39,9 +41,14 @@ static void sl_take_part(
     for (int64_t i = start; i < stop; i++, out += row) {
         if (i + SL_ROWS_AHEAD < n) {
             const char *soon = base + unit * index[i + SL_ROWS_AHEAD];
-            for (int64_t at = 0; at < reach; at += SL_LINE)
-                SL_PREFETCH(soon + at);
-            SL_PREFETCH(soon + reach - 1);
+            if (reach < SL_LINE) { /* others lie in the same line */
+                SL_PREFETCH(soon);
+                SL_PREFETCH(soon + reach - 1);
+            } else { /* the far caches are better kept for those who learn from what is taken */
+                for (int64_t at = 0; at < reach; at += SL_LINE)
+                    SL_PREFETCH_ONCE(soon + at);
+                SL_PREFETCH_ONCE(soon + reach - 1);
+            }
         }
         if (row == 8)
             memcpy(out, base + unit * index[i], 8);

@@ -83,7 +83,7 @@ class Column(NamedTuple):
 class ArrayReader(CursorReader):
     """Reads blocks of samples from many array streams."""
 
-    can_restart = True
+    can_restart = gathers_again = True
 
     def __init__(self, streams: Sequence[Any], tables: list[Table], seed: int) -> None:
         n = len(streams)
@@ -148,17 +148,18 @@ class ArrayReader(CursorReader):
             columns[i] = column.rows, column.base, column.unit, row, out.__array_interface__["data"][0], size
             if size:
                 added[column.name] = i
-        moved[0] = -1
+        moved[0], before = -1, self.moved
         try:
             n_moved = _compiled.native.locate(
                 streams, lengths, order, self._pool.view(np.uint8), self._row_steps, self._lookup, rows, who, moved, columns,
                 squares,
             )  # fmt: skip
             batch.squares = {name: float(squares[i]) for name, i in added.items()}
-            self.moved = present, places, passes = tuple(moved[:, :n_moved])
+            now = moved[:, :n_moved]
+            self.moved = now[0], now[1], now[2]
         except BaseException:  # an interrupt right after it: all is left as it was
-            present, places, passes = moved[:, moved[0] >= 0]
-            self._places[present], self._passes[present] = places, passes
+            if self.moved is before:  # else whoever sees that it has changed does it
+                self.move_back(moved[:, moved[0] >= 0])  # type: ignore[arg-type]
             raise
         return batch or Found(rows, who), who
 

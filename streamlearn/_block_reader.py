@@ -96,6 +96,14 @@ class BlockReader(CursorReader):
             self._lost.clear()
             self._memory = Memory()
 
+    def move_back(self, moved: Any) -> None:
+        super().move_back(moved)
+        with self._lock:  # what was given of windows that are at hand; of others it is found out anew
+            for (stream, number, w), window in self._windows.items():
+                layout = self._layout(stream, number)
+                is_under_way = number == self._passes[stream]
+                window.given = max(int(self._places[stream] - layout.starts[w]), 0) if is_under_way else 0
+
     def _find(self, runs: Runs, order: np.ndarray) -> tuple[list[Window], Pieces]:
         """Return windows, and what is due of them."""
         # all places of all streams on one line, so that runs are cut where windows end without a look at each stream

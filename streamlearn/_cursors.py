@@ -190,6 +190,10 @@ class CursorReader(Reader):
         self._places[present] = totals % sizes
         return where, who_in_time
 
+    def move_back(self, moved: Moved) -> None:
+        present, places, passes = moved
+        self._places[present], self._passes[present] = places, passes
+
     def _find(self, runs: Runs, order: np.ndarray) -> Any:
         """Return what :meth:`gather` takes.
 

@@ -41,7 +41,7 @@ class MuxIterator:
         Streams that failed, also those of muxes within.
     """
 
-    _VERSION = 3
+    _VERSION = 4
 
     def __init__(
         self,

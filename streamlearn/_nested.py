@@ -216,6 +216,10 @@ class Level:
         """Return what changes, which :meth:`pack` makes a state of while the level goes on."""
         return {"rng": self._rng.bit_generator.state}
 
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Go back to what :meth:`snapshot` gave."""
+        self._rng.bit_generator.state = snapshot["rng"]
+
     @staticmethod
     def pack(snapshot: dict[str, Any]) -> dict[str, Any]:
         return {name: pack_numbers(value) if name == "rng" else pack(value) for name, value in snapshot.items()}
@@ -320,6 +324,10 @@ class InVisits(Level):
     def snapshot(self) -> dict[str, Any]:
         return {**super().snapshot(), "left": self._left, "holder": self._holder}
 
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        super().restore(snapshot)
+        self._left, self._holder = snapshot["left"], snapshot["holder"]
+
     def load_state_dict(self, state: dict[str, Any]) -> None:
         left, holder = unpack(state["left"]), unpack(state["holder"])
         shape, n_streams = (len(left), self._n_slots), int(self.odds.n_streams.sum())
@@ -356,7 +364,7 @@ class NestedReader(Reader):
             level.rewind(mix(seed, i, 1))
         self.row_bytes, self.blocks_alone, self.n_ahead = leaf.row_bytes, leaf.blocks_alone, leaf.n_ahead
         self.least_read_ahead, self.most_read_ahead = leaf.least_read_ahead, leaf.most_read_ahead
-        self.caller_plans = leaf.caller_plans
+        self.caller_plans, self.gathers_again = leaf.caller_plans, leaf.gathers_again
         self.many_visits = None if leaf.many_visits is None else 1  # each of the outer mux is many
 
     @property
@@ -377,7 +385,18 @@ class NestedReader(Reader):
         self._leaf.add_squares()
 
     def locate(self, plan: Plan) -> tuple[Any, np.ndarray]:
-        before = [level.snapshot() for level in self._levels]
+        before, leaf_before = [level.snapshot() for level in self._levels], self._leaf.moved
+        try:
+            return self._located(plan, before)
+        except BaseException:  # an interrupt: all is left as it was
+            if self._leaf.moved is not leaf_before:
+                self._leaf.move_back(self._leaf.moved)
+                self._leaf.moved = leaf_before
+            for level, snapshot in zip(self._levels, before, strict=True):
+                level.restore(snapshot)
+            raise
+
+    def _located(self, plan: Plan, before: list[dict[str, Any]]) -> tuple[Any, np.ndarray]:
         who = np.empty(len(plan.order), np.int32)
         who[plan.order] = np.repeat(plan.streams, plan.lengths)
         assert plan.seats is not None
@@ -387,6 +406,12 @@ class NestedReader(Reader):
         where, _ = self._leaf.locate(plan)
         self.moved = before, self._leaf.moved
         return where, who
+
+    def move_back(self, moved: Any) -> None:
+        before, of_leaf = moved
+        self._leaf.move_back(of_leaf)
+        for level, snapshot in zip(self._levels, before, strict=True):
+            level.restore(snapshot)
 
     def expect(self, streams: Sequence[int], left: Sequence[int]) -> None:
         # Where each stream has a seat, others have visits under way than those in the slots: they are not due before long.

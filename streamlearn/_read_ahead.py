@@ -20,7 +20,7 @@ from ._rows import sum_of_squares
 _BLOCK = 65536
 _FEW = 8192
 _BLOCK_BYTES = 3 * 2**22
-_PLANNED = 2  # the one that a thread is about to take may still be there
+_PLANNED = 3  # the one that a thread is at work on, and the one that it is about to take, may still be there
 _AT_ONCE = 4  # blocks: at hand, waiting, under way, and one for the many small things
 
 
@@ -119,8 +119,14 @@ class Blocks:
                 batches.append(self._reader.slice(self._chunk, start, stop))
                 whos.append(self._who[start:stop])
                 missing -= stop - start
-            if not missing or not self._next(at_once=has_read):
+            if not missing:
                 break
+            try:
+                if not self._next(at_once=has_read):
+                    break
+            except BaseException:  # what was taken of this block is still to come
+                self.at = start
+                raise
             has_read = True
         if len(batches) > 1:
             return self._reader.join(batches), np.concatenate(whos)
@@ -147,12 +153,12 @@ class Blocks:
         wanted = self._wants_more
         if self._reader.caller_plans:
             meanwhile, goes_on, wanted = self._plan_ahead, self._has_plan, self._has_plan
-        self._n_given += len(self._who)
         while (block := self._reading.next(self._read, meanwhile, goes_on, at_once, wanted)) is not None:
             if self._begun:
                 self._planned_from.popleft()
                 self._moves.popleft()
             self._begun = True
+            self._n_given += len(self._who)
             self._chunk, self._who, self._squares = block
             self.at = 0
             if len(self._who):
@@ -195,7 +201,15 @@ class Blocks:
         guard = None
         if self.failures.rules.handles:
             guard = Guard(self.failures, self._stop, self._n_gathered)
-        batch, kept = self._reader.gather_good(where, guard)
+        try:
+            batch, kept = self._reader.gather_good(where, guard)
+        except Exception:
+            raise
+        except BaseException:  # an interrupt
+            if self._reader.gathers_again:
+                self._located.appendleft(located)
+                self._n_read -= len(who)
+            raise
         self._n_gathered += 1
         squares = {}
         if self._reader.adds_squares and batch is not None:
@@ -229,15 +243,28 @@ class Blocks:
         """Find out where the rows of the next planned block lie."""
         if not self._plans:
             return
-        plan = self._plans.popleft()
+        plan, moved = self._plans[0], self._reader.moved
+        n_moves, n_located = len(self._moves), len(self._located)
         if isinstance(plan, Exception):
-            self._located.append(plan)
+            self._located.append(self._plans.popleft())  # type: ignore[arg-type]
             return
-        located = self._reader.locate(plan)
-        if not self._reader.caller_plans:
-            self._reader.expect(self._planner.holder, self._planner.left)
-        self._moves.append(self._reader.moved)
-        self._located.append(located)
+        try:
+            located = self._reader.locate(plan)
+            if not self._reader.caller_plans:
+                self._reader.expect(self._planner.holder, self._planner.left)
+            self._moves.append(self._reader.moved)
+            self._located.append(located)
+            self._plans.popleft()
+        except BaseException:  # an interrupt: what was found must not be lost
+            if self._reader.moved is not moved:
+                self._reader.move_back(self._reader.moved)
+                self._reader.moved = moved
+            for waiting, n in (self._moves, n_moves), (self._located, n_located):
+                while len(waiting) > n:
+                    waiting.pop()
+            if not self._plans or self._plans[0] is not plan:
+                self._plans.appendleft(plan)
+            raise
 
     def close(self) -> None:
         """Wait for what is under way, and forget what was read ahead."""
@@ -253,13 +280,14 @@ class Blocks:
         self._reading.settle()
         # blocks that are not used up are planned again from what was before them
         before = self._planned_from[0] if self._planned_from else self._planner.snapshot()
-        return before, self._reader.state_dict(list(self._moves)), self._n_planned - len(self._planned_from)
+        return before, self._reader.state_dict(list(self._moves)), max(self._n_planned - len(self._planned_from), 0)
 
     def load_state_dict(self, reader: dict[str, Any], number: int, at: int) -> None:
         """Go on ``at`` a place in the block of this number, once the planner is where it was."""
         self._forget()
         self._n_planned = self._n_gathered = number
         self._reader.load_state_dict(reader)
-        if at and not (self._next() and at <= len(self._who)):
+        has_ended = bool(at) and not self._next()
+        if has_ended or (at > len(self._who) and not self.failures.rules.handles):
             raise ValueError("the streams end before the place where the state was saved: their data has changed.")
-        self.at = at
+        self.at = min(at, len(self._who))  # rows of what has failed since then are missing

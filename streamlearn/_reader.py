@@ -71,6 +71,8 @@ class Reader:
         Number of visits of which larger blocks of samples should not be; None: it does not matter.
     n_active : int
         Number of streams that give samples in turn, as far as it is known.
+    gathers_again : bool
+        Whether what was located can be gathered once more after an interrupt.
     adds_squares : bool
         Whether squares of floats are added up where that costs little, as they are copied (see :class:`Added`).
     """
@@ -85,8 +87,9 @@ class Reader:
     names_failures = True
     many_visits: int | None = None
     n_active = 1
+    gathers_again = False
     adds_squares = False
-    moved: Any
+    moved: Any = None
 
     def locate(self, plan: Plan) -> tuple[Any, np.ndarray]:
         """Move all streams on as planned, and return where the samples lie.
@@ -98,6 +101,10 @@ class Reader:
         who : ndarray of shape (n_samples,), int32
             Their streams, in time.
         """
+        raise NotImplementedError
+
+    def move_back(self, moved: Any) -> None:
+        """Undo the last call of :meth:`locate`, of which ``moved`` tells how things stood before."""
         raise NotImplementedError
 
     def add_squares(self) -> None:

@@ -18,6 +18,7 @@ _LEAST_SHARE = 1e-290
 # Length of a visit that ends only with its stream.
 UNTIL_EXHAUSTED = 2**62
 _LONGEST_TABLE = 4096  # of longer visits there are too few for it to matter what one costs
+_MOST_TRIALS = 2**24  # of more, SciPy knows the chances less well, and from 2**31 on not at all
 _GUIDES = 1024
 
 
@@ -100,9 +101,9 @@ class VisitLength:
         n_trials = self._n_trials if self.dist == "binomial" else None
         if n_trials == 0:
             return np.ones(size, np.int64)
-        if self.lam > _LONGEST_TABLE:
-            if n_trials is None:
-                return 1 + rng.poisson(self.lam - 1, size)
+        if n_trials is None and self.lam > _LONGEST_TABLE:
+            return 1 + rng.poisson(self.lam - 1, size)
+        if n_trials is not None and (self.lam > _LONGEST_TABLE or n_trials > _MOST_TRIALS):
             return 1 + rng.binomial(n_trials, (self.lam - 1) / n_trials, size)
         chances, guide = _table(self.lam - 1, n_trials)
         drawn = rng.random(size)

@@ -132,3 +132,60 @@ def test_a_model_is_the_same_with_and_without_a_compiler(kind, tmp_path, monkeyp
     compiled = model.fit(pool).coef_
     monkeypatch.setattr(_compiled, "native", None)
     np.testing.assert_array_equal(model.fit(pool).coef_, compiled)
+
+
+class Interrupted:
+    """The compiled loops, of which one call is followed by an interrupt, as one that takes long is likely to be."""
+
+    def __init__(self, name, at):
+        self._name, self._left = name, at
+
+    def __getattr__(self, name):
+        function = getattr(_compiled_loops, name)
+        if name != self._name:
+            return function
+
+        def call(*args):
+            result = function(*args)
+            self._left -= 1
+            if not self._left:
+                raise KeyboardInterrupt
+            return result
+
+        return call
+
+
+_compiled_loops = _compiled.native
+MADE = {
+    "flat": lambda: StochasticMux(from_arrays(X, y, n_streams=30), 5, 7, random_state=0),
+    "exhaustive": lambda: StochasticMux(from_arrays(X, y, n_streams=30), 5, 7, mode="exhaustive", random_state=0),
+    "nested": lambda: StochasticMux(
+        [StochasticMux(from_arrays(X[i::3], y[i::3], n_streams=10), 3, 4.5) for i in range(3)], 2, 20, random_state=0
+    ),
+}
+
+
+@pytest.mark.parametrize("at", [1, 2])
+@pytest.mark.parametrize("name", ["locate", "sort_slots", "end_visits", "deal", "put_together", "settle", "invert"])
+@pytest.mark.parametrize("kind", MADE)
+def test_an_interrupt_after_a_compiled_call_loses_nothing_and_gives_nothing_twice(kind, name, at, monkeypatch):
+    def rest(running, n=40):
+        taken = (running.take(64) for _ in range(n))
+        return [np.empty(0) if parts is None else parts[0]["X"].copy() for parts in taken]
+
+    whole = rest(MADE[kind]()._start(None, (0,)))
+    running = MADE[kind]()._start(None, (0,))
+    monkeypatch.setattr(_compiled, "native", Interrupted(name, at))
+    found = []
+    while len(found) < 12:
+        try:
+            found.extend(rest(running, 1))
+        except KeyboardInterrupt:
+            break
+    monkeypatch.setattr(_compiled, "native", _compiled_loops)
+    state, n = running.state_dict(), 40 - len(found)
+    resumed = MADE[kind]()._start(None, (0,))
+    resumed.load_state_dict(state)
+    for one, other, third in zip(whole, found + rest(running, n), found + rest(resumed, n), strict=True):
+        np.testing.assert_array_equal(one, other)
+        np.testing.assert_array_equal(one, third)

@@ -1,5 +1,6 @@
 """Blocks of files that cannot be read: all before the damage comes, and nothing else is lost."""
 
+import os
 import signal
 import threading
 import time
@@ -16,7 +17,9 @@ from streamlearn import (
     Streamer,
     StreamingEstimator,
     StreamPool,
+    from_npy,
 )
+from streamlearn._block_reader import BlockReader
 from tests.failing import MUXES, PASSES_ONCE, Numbers, batches, block_pool, four, good_rows, items, quietly
 
 SOURCES = st.lists(
@@ -152,3 +155,64 @@ def test_streams_that_run_ahead_in_other_processes_fail_alike():
         return got, running.stream_errors
 
     assert read(prefetch=2) == read()
+
+
+def test_a_state_within_a_block_is_resumed_without_the_file_that_has_failed_since(tmp_path):
+    for i in range(4):
+        np.save(tmp_path / f"f{i}.npy", np.arange(i * 10_000, (i + 1) * 10_000.0)[:, None])
+
+    def start(on_error):
+        pool = from_npy([tmp_path / f"f{i}.npy" for i in range(4)])
+        return StochasticMux(pool, 4, 16, random_state=0, on_error=on_error)._start(None, (0,))
+
+    for on_error in ("skip", "raise"):
+        running = start(on_error)
+        for _ in range(8):
+            running.take(512)
+        running.take(3500)  # further into the block than there are rows of the other files
+        state, resumed = running.state_dict(), start(on_error)
+        os.rename(tmp_path / "f1.npy", tmp_path / "gone")
+        if on_error == "raise":
+            with pytest.raises((ValueError, FileNotFoundError)):
+                resumed.load_state_dict(state)
+        else:
+            resumed.load_state_dict(state)
+            parts, who = resumed.take(512)
+            assert len(who) == 512
+            assert not ((parts["X"] >= 10_000) & (parts["X"] < 20_000)).any()
+        os.rename(tmp_path / "gone", tmp_path / "f1.npy")
+
+
+@pytest.mark.parametrize("n_ahead", [0, 1])
+def test_what_is_located_again_after_an_interrupt_is_given_once(n_ahead, monkeypatch):
+    """Cursors and windows go back to where they stood before."""
+
+    def start():
+        pool = block_pool([Numbers(i, [70, 50, 90]) for i in range(5)], shuffle=True)
+        return StochasticMux(pool, 3, 6, mode="exhaustive")
+
+    whole = start()._start(5, (0,)).take(10**6)[0]["X"]
+    running, locate, calls = start()._start(5, (0,)), BlockReader.locate, []
+
+    def interrupted(self, plan):
+        found = locate(self, plan)
+        calls.append(plan)
+        if len(calls) == 1 + n_ahead:
+            raise KeyboardInterrupt
+        return found
+
+    monkeypatch.setattr(BlockReader, "locate", interrupted)
+    found, state, taken = [], None, ()
+    while state is None or taken is not None:
+        try:
+            taken = running.take(4)
+        except KeyboardInterrupt:
+            state = running.state_dict()
+        else:
+            found.extend([] if taken is None else taken[0]["X"])
+    assert len(calls) > 2
+    np.testing.assert_array_equal(np.array(found), whole)
+    resumed = start()._start(5, (0,))
+    resumed.load_state_dict(state)
+    rest = resumed.take(10**6)[0]["X"]
+    np.testing.assert_array_equal(rest, whole[len(whole) - len(rest) :])

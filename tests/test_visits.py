@@ -50,6 +50,18 @@ def test_mean_and_variance_of_a_visit(dist, lam, n_active):
     assert abs(lengths.var() - variance) < z * variance * np.sqrt((kurtosis + 2) / n)
 
 
+@pytest.mark.parametrize(
+    ("lam", "n_active"), [(4096, 524_287), (4096, 600_000), (256, 10**7), (5000, 4), (64, 300_000)]
+)
+def test_mean_and_variance_of_visits_of_many_trials(lam, n_active):
+    n = 20_000
+    lengths = VisitLength(lam, "binomial", n_active).sample(np.random.default_rng(0), n)
+    variance = (lam - 1) * (1 - 1 / n_active)
+    z = stats.norm.ppf(1 - (1 - SURE) / 2)
+    assert abs(lengths.mean() - lam) < z * np.sqrt(variance / n)
+    assert abs(lengths.var() - variance) < z * variance * np.sqrt(2.1 / n)  # their kurtosis is all but a normal one's
+
+
 @pytest.mark.parametrize("n_active", [1, 3])
 @pytest.mark.parametrize("lam", [4, 16])
 @pytest.mark.parametrize("dist", ["poisson", "binomial"])

@@ -28,7 +28,8 @@ class Passes(Generator):
     -----
     ``state_dict()`` tells where the stream stands, and ``load_state_dict(state)`` brings an iterator of the same stream there.
     Samples of arrays and files are found again by their position; what a generator function yields is generated again up to
-    there, from the same seed, so that its items must depend on nothing else. A running generator has no state.
+    there, from the same seed, so that its items must depend on nothing else. A running generator has no state. Copies and pickles
+    go on where the stream stands, each by itself.
 
     Examples
     --------
@@ -133,9 +134,10 @@ class Passes(Generator):
         self._close()
 
     def __copy__(self) -> Passes:
-        new = Passes(self._stream, None, self._again)
-        new.load_state_dict(self.state_dict())
-        return new
+        return _resumed(self._stream, self._again, self.state_dict())
+
+    def __reduce__(self) -> Any:
+        return _resumed, (self._stream, self._again, self.state_dict())
 
     def __deepcopy__(self, memo: dict) -> Passes:
         return self.__copy__()
@@ -198,6 +200,12 @@ class Passes(Generator):
             self._n_passes = state["n_passes"] - 1  # as it was when the pass was started
             self._iterator = restore_iterator(self._start, state["iterator"], repr(self._stream))
         self._n_passes = state["n_passes"]
+
+
+def _resumed(stream: Any, again: bool, state: dict[str, Any]) -> Passes:
+    passes = Passes(stream, None, again)
+    passes.load_state_dict(state)
+    return passes
 
 
 def close(iterator: Any) -> None:

@@ -3,6 +3,7 @@
 import copy
 import itertools
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -364,7 +365,11 @@ def test_a_stream_that_an_error_ended_has_no_state():
         items.state_dict()
 
 
-@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
+def pickled(items):
+    return pickle.loads(pickle.dumps(items))
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, pickled])
 def test_a_copy_of_a_running_stream_goes_on_by_itself(copied):
     items = StochasticMux(generators(), 2, 4, mode="exhaustive", random_state=0).generate()
     first = [next(items) for _ in range(5)]

@@ -122,9 +122,9 @@ class StochasticMux(BaseMux):
     >>> streams = [Streamer("a" * 100), Streamer("b" * 100), Streamer("c" * 100)]
     >>> stream = StochasticMux(streams, n_active=2, lam=4, random_state=0)
     >>> "".join(stream.generate(max_batches=20))
-    'bababaccaaabcbbccccb'
+    'bbabbabaccabbbaabccc'
     >>> "".join(stream.generate(max_batches=20))  # another pass, another order
-    'aabbcccbbabbbaaabbbb'
+    'babaacbbbccccbbbbbab'
     """
 
     def __init__(
@@ -306,7 +306,7 @@ def mux(
     --------
     >>> from streamlearn import Streamer, mux
     >>> "".join(mux([iter("aaaa"), "bb", "cc"], 12, 2, lam=2, random_state=0))
-    'accbbbccccbb'
+    'bbacbabacccc'
     >>> stream = Streamer(mux, ["aaaa", "bb", "cc"], 6, 2, lam=2)
     >>> len(list(stream)), len(list(stream))
     (6, 6)

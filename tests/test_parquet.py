@@ -80,16 +80,6 @@ def test_by_a_partition(tmp_path):
     assert drained(pool)[0].shape == (40, 3)  # no partition among the features unless it is named
 
 
-@pytest.mark.parametrize("odd", ["12345678901234567890123", "--5", "-", "²", "1.5"])
-def test_directories_that_tell_no_whole_number_of_64_bits_tell_texts(odd, tmp_path):
-    for value in (odd, "2"):
-        (tmp_path / f"k={value}").mkdir()
-        pq.write_table(table(20), tmp_path / f"k={value}" / "f.parquet")
-    pool = from_parquet(tmp_path, target="k", features=["a"], filters=[("a", ">=", 10)])
-    assert sorted(np.unique(drained(pool)[1])) == sorted([odd, "2"])
-    assert sorted(from_parquet(tmp_path, target="label", group_by="k").names) == sorted([odd, "2"])
-
-
 def test_filters(directory):
     X, y = whole(directory)
     kept = (X[:, 0] > 5) & (y != 1)

@@ -237,3 +237,13 @@ def test_files_are_closed_by_what_reads_a_column_alone(tmp_path):
         StreamingEstimator(SGDClassifier(), classes="scan", max_batches=1, random_state=0).fit(pool)
     list(pool[0])
     assert open_files() == before
+
+
+@pytest.mark.parametrize("odd", ["12345678901234567890123", "--5", "-", "²", "1.5"])
+def test_directories_that_tell_no_whole_number_of_64_bits_tell_texts(odd, tmp_path):
+    for value in (odd, "2"):
+        (tmp_path / f"k={value}").mkdir()
+        write(tmp_path / f"k={value}" / "f.parquet", range(20))
+    pool = from_parquet(tmp_path, target="k", features=["a"], filters=[("a", ">=", 10)])
+    assert sorted(np.unique(drained(pool)[1])) == sorted([odd, "2"])
+    assert sorted(from_parquet(tmp_path, target="label", group_by="k").names) == sorted([odd, "2"])

@@ -11,7 +11,7 @@ import numpy as np
 from ._permute import LARGEST, counted_from
 from ._random import mix_array
 from ._reader import Plan, Reader
-from ._state import check_state, pack, unpack
+from ._state import check_state, check_whole, pack, unpack
 
 Moved = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -144,9 +144,16 @@ class CursorReader(Reader):
         if state["sizes"] != zlib.crc32(self._sizes.astype(np.int64).tobytes()):
             raise ValueError("state was saved of streams of other lengths: the data has changed since. Begin anew.")
         begun, places, passes = (unpack(state[name]) for name in ("begun", "places", "passes"))
-        there = bool(((begun >= 0) & (begun < len(self._sizes))).all())
-        if not (there and ((places >= 0) & (places < self._sizes[begun]) & (passes >= 0)).all()):
-            raise ValueError("state has cursors that stand outside of their streams: it is damaged. Begin anew.")
+        check_whole("streams with cursors", begun, 0, len(self._sizes))
+        check_whole("passes of cursors", passes, 0, 2**63, len(begun))
+        check_whole("places of cursors", places, 0, 2**63, len(begun))
+        outside = np.flatnonzero(places >= self._sizes[begun])
+        if outside.size:
+            i = outside[0]
+            raise ValueError(
+                f"state is damaged: a cursor stands outside of its stream, at {places[i]} of {self._sizes[begun[i]]} samples of "
+                f"stream {begun[i]}. Begin anew, or from another state."
+            )
         self._rewind(state["seed"])
         self._places[begun], self._passes[begun] = places, passes
 

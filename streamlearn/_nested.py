@@ -25,8 +25,8 @@ from ._passes import close
 from ._plan import Visits, lay_out, sorted_by_slot
 from ._random import generator, mix
 from ._reader import Plan, Reader
-from ._state import check_same, check_state, pack, pack_numbers, unpack, unpack_numbers
-from ._visits import VisitLength
+from ._state import check_same, check_state, check_whole, pack, pack_numbers, unpack, unpack_numbers
+from ._visits import UNTIL_EXHAUSTED, VisitLength
 
 _MANY, _OFTEN = 2**16, 16
 
@@ -330,11 +330,10 @@ class InVisits(Level):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         left, holder = unpack(state["left"]), unpack(state["holder"])
-        shape, n_streams = (len(left), self._n_slots), int(self.odds.n_streams.sum())
-        if not left.shape == holder.shape == shape or not ((left >= 0) & (holder >= 0) & (holder < n_streams)).all():
-            raise ValueError(
-                "state has slots of nested muxes that hold streams which are not there: it is damaged. Begin anew."
-            )
+        n = len(left) * self._n_slots
+        check_whole("items that slots within muxes have left", left.ravel(), 0, UNTIL_EXHAUSTED + 1, n)
+        check_whole("streams in slots within muxes", holder.ravel(), 0, int(self.odds.n_streams.sum()), n)
+        left, holder = left.reshape(-1, self._n_slots), holder.reshape(-1, self._n_slots)
         super().load_state_dict(state)
         self._left, self._holder = left, holder
 

@@ -117,15 +117,18 @@ def test_a_changed_number_never_gives_rows_that_are_not_there(way, which, data):
         ("with replacement", "left", lambda left: [-(10**9), 3], r"\(left\) must be 2 whole numbers of at least 0"),
         ("single active", "holder", lambda holder: [0, 6], "streams in slots must be 2 .* below 6"),
         ("exhaustive", "_lengths", lambda lengths: [0] * 100, "lengths of visits must be whole numbers of at least 1"),
-        ("with replacement", "places", lambda places: places - 1500, "outside of their streams"),
-        ("with replacement", "begun", lambda begun: begun + 6, "outside of their streams"),
-        ("nested", "places", lambda places: places + 10**6, "outside of their streams"),
+        ("with replacement", "places", lambda places: places - 1500, "places of cursors must be .* at least 0"),
+        ("with replacement", "begun", lambda begun: begun + 6, "streams with cursors must be .* below 6"),
+        ("nested", "places", lambda places: places + 10**6, r"outside of its stream, at 10000\d\d of 50 samples"),
+        ("nested", "holder within", lambda holder: holder + 9, "streams in slots within muxes must be .* below 6"),
         ("chain", "_n_asked", lambda asked: -1, "the cycle and the streams in it must be"),
     ],
 )
 def test_what_is_damaged_is_told(way, mux, name, change, words):
     state = copy.deepcopy(STATES[mux, 17 if mux in ("exhaustive", "chain") else 700, True])  # before the end
     part = find(state, "due") if name == "left" else find(state, name)
+    if name == "holder within":
+        part, name = find(state, "levels")["levels"][0], "holder"
     part[name] = pack(change(unpack(part[name])))
     with pytest.raises(ValueError, match=words):
         MUXES[mux](POOL).generate().load_state_dict(state)

@@ -228,7 +228,7 @@ def test_stopping_early_on_digits(validation):
     """At most half of the batches, for at most 0.01 of the score: means over seeds, on rows that no model has seen.
 
     ``n_iter_no_change`` and the fraction are the defaults of scikit-learn. A tenth of the rows is held out of both models then,
-    and is so few that the best of their scores is known to a standard error only, which the loss may be larger by.
+    and is so few that the mean of the best scores is known to a standard error only, which the loss may be larger by.
     """
     images, labels = load_digits(return_X_y=True)
     n_batches, scores = [], []
@@ -246,7 +246,7 @@ def test_stopping_early_on_digits(validation):
         scores.append((full.score(test, b), early.score(test, b)))
     (full_batches, early_batches), (full_score, early_score) = np.mean(n_batches, 0), np.mean(scores, 0)
     assert early_batches <= 0.5 * full_batches
-    error = 0.0 if validation == "a pool" else np.sqrt(full_score * (1 - full_score) / (0.1 * len(A)))
+    error = 0.0 if validation == "a pool" else np.sqrt(full_score * (1 - full_score) / (0.1 * len(A) * len(scores)))
     assert early_score >= full_score - 0.01 - error
 
 

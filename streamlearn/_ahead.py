@@ -18,6 +18,7 @@ from ._interrupts import refuse_forked, wait_for
 _executors: list[ThreadPoolExecutor] = []
 _CALLS = 8  # so many of the last ones decide
 _LEAST_IDLE = 0.5  # of a core: a thread that takes it from the learner delays him
+_WAITED_FOR = 0.5  # of all the time; what the calls take when they use another core
 _UNASKED = 1  # most results that wait when the thread goes on by itself
 
 
@@ -38,6 +39,7 @@ class Ahead:
         self._bounds = least, most
         self._countdown = after
         self._always = not after
+        self.is_waited_for = False
         self._n_calls = 0
         self._share = self._busy = 0.0  # of all the time; cores, between the calls
         self._ended, self._used = time.perf_counter(), time.process_time()
@@ -76,6 +78,10 @@ class Ahead:
                 busy = (used - self._used) / max(began - self._ended, 1e-9)
                 self._share += (share - self._share) / min(self._n_calls, _CALLS)
                 self._busy += (busy - self._busy) / min(self._n_calls, _CALLS)
+                if self.is_waited_for:  # that other core was busy with the calls
+                    self.is_waited_for = self._share > _WAITED_FOR
+                else:
+                    self.is_waited_for = self._share > self._bounds[1] and self._leaves_a_core()
             self._n_calls += not at_once
             self._ended, self._used = ended, time.process_time()
         else:
@@ -102,7 +108,7 @@ class Ahead:
         self._pid = os.getpid()
         self._futures.append(future)  # at first: an interrupt that comes in between must not lose what is under way
         try:
-            _threads().submit(self._run, future, function, goes_on)
+            threads().submit(self._run, future, function, goes_on)
         except BaseException as error:
             if future.cancel():
                 self._futures.clear()
@@ -125,7 +131,10 @@ class Ahead:
 
     def _pays(self) -> bool:
         least, most = self._bounds
-        return self._always or (least <= self._share <= most and n_cores() - self._busy >= _LEAST_IDLE)
+        return self._always or (least <= self._share <= most and not self.is_waited_for and self._leaves_a_core())
+
+    def _leaves_a_core(self) -> bool:
+        return n_cores() - self._busy >= _LEAST_IDLE
 
     def settle(self) -> None:
         """Wait until nothing is under way; its results stay to be fetched."""
@@ -147,7 +156,8 @@ def n_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _threads() -> ThreadPoolExecutor:
+def threads() -> ThreadPoolExecutor:
+    """Return the threads that work ahead, as many as there are cores."""
     if not _executors:  # several callers may come here at once: the first one's stays, others never start a thread
         _executors.append(ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="streamlearn-read"))
     return _executors[0]

@@ -6,7 +6,8 @@ import functools
 import threading
 import warnings
 from collections import OrderedDict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from ._pieces import Pieces
 from ._prefetch import Prefetcher
 from ._random import mix32
 from ._rows import is_frame, n_rows, row_bytes, take_into_rows
+from ._together import Together
 from ._windows import Layout, Window
 
 # A mux plans as many samples at once as have 12 MB: here at most 16384, since the windows that they lie in are held meanwhile;
@@ -38,7 +40,8 @@ class BlockReader(CursorReader):
     once; others are kept for as long as the cache has room, the longest unused one leaving first.
 
     Threads hand the interpreter over to each other at every step, and reading is limited by memory as well: so locating has none
-    of its own, and gathering none where nothing else is done. Threads that prefetch know some blocks before what is due.
+    of its own, and gathering none where nothing else is done. There a thread reads some of the windows that are missing, of
+    sources that leave the interpreter alone. Threads that prefetch know some blocks before what is due.
 
     Attributes
     ----------
@@ -65,6 +68,8 @@ class BlockReader(CursorReader):
         n_threads = max((stream._prefetch for stream in streams), default=0)
         self._prefetcher = Prefetcher(n_threads) if n_threads else None
         self.n_ahead = _BLOCKS_AHEAD if n_threads else 1
+        self._can_share = not n_threads and all(stream._source.reads_together for stream in streams)
+        self._shared_calls: Together | None = None
         self._layouts: dict[int, Layout] = {}
         self._windows: dict[tuple[int, int, int], Window] = {}  # those that have more to give
         self._cached: OrderedDict[int, Window] = OrderedDict()
@@ -85,6 +90,8 @@ class BlockReader(CursorReader):
         """Forget what was read or is still to be read ahead, and close what was kept open for it."""
         if self._prefetcher is not None:
             self._prefetcher.close()
+        if self._shared_calls is not None:  # an interrupt came before that was done
+            self._shared_calls.close()
         for keeper in self._keepers.values():
             keeper.close()
         self._keepers.clear()
@@ -274,10 +281,9 @@ class BlockReader(CursorReader):
         """Return the rows of windows, None of what cannot be read, and how many of their first rows are left out."""
         tables: list[dict[str, Any] | None] = [None] * len(windows)
         skipped = np.zeros(len(windows), np.int64)
-        # What is at hand comes first: the rest of a window that ends is copied, to make room before others are read. Once all of
-        # a window is located, and nothing before it waits, what is due are its last rows.
-        missing = [window.columns is None for window in windows]
-        for i in sorted(range(len(windows)), key=missing.__getitem__):
+        missing = [i for i, window in enumerate(windows) if window.columns is None]
+
+        def read(i: int) -> None:
             window, n = windows[i], counts[i]
             if guard is None:
                 columns = self._columns(window)
@@ -285,13 +291,41 @@ class BlockReader(CursorReader):
                 columns = guard.read(window.stream, window.begin, functools.partial(self._columns, window))
             if columns is None:
                 self._lose(window.stream)
-            elif any(missing) and window.n_pins == 1 and window.given == window.size > n:
+            elif missing and window.n_pins == 1 and window.given == window.size > n:
                 skipped[i] = window.size - n
                 rest = np.arange(window.size - n, window.size)
                 columns = {name: take_into_rows(values, rest) for name, values in columns.items()}
             tables[i] = columns
             self._unpin(window)
+
+        # What is at hand comes first: the rest of a window that ends is copied, to make room before others are read. Once all of
+        # a window is located, and nothing before it waits, what is due are its last rows.
+        for i in sorted(set(range(len(windows))).difference(missing)):
+            read(i)
+        with self._sharing([windows[i] for i in missing]):
+            for i in missing:
+                read(i)
         return tables, skipped
+
+    @contextmanager
+    def _sharing(self, windows: list[Window]) -> Iterator[None]:
+        """Have a thread read some of these windows, which are asked for meanwhile, if nobody else wants the core."""
+        others = [window for window in windows[1:] if window.stream not in self._lost]
+        if not (self._can_share and self.is_waited_for and others):
+            yield
+            return
+        calls = Together([functools.partial(self._read, window) for window in others])
+        try:
+            for window, future in zip(others, calls.futures, strict=True):
+                window.future = future
+            self._shared_calls = calls
+            calls.begin()
+            yield
+        finally:
+            calls.close()
+            self._shared_calls = None
+            for window in others:
+                window.future = None
 
     def _unpin(self, window: Window) -> None:
         with self._lock:
@@ -315,7 +349,8 @@ class BlockReader(CursorReader):
         if columns is None:
             try:
                 if (future := window.future) is not None:
-                    wait_for(future)
+                    wait = wait_for if self._shared_calls is None else self._shared_calls.wait
+                    wait(future)
                 columns = self._read(window) if future is None else future.result()
                 # what lies there may have changed since the pool was made
                 self._first = window.first if self._first is None else self._first

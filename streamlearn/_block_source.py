@@ -23,6 +23,8 @@ class BlockSource:
         Of ``X``, ``y`` and ``sample_weight``, those that blocks have.
     row_bytes : int
         About how many bytes a row has in memory.
+    reads_together : bool
+        Whether two blocks are read in less time at once than one after the other.
     keeper : object or None
         What keeps something open between blocks, until its ``close`` is called; its ``expect`` is told how many streams are
         active. Several sources may have one.
@@ -31,6 +33,7 @@ class BlockSource:
     name = ""
     parts: tuple[str, ...] = ("X",)
     row_bytes = 8
+    reads_together = False
     keeper: Any = None
 
     @contextmanager

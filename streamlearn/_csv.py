@@ -21,6 +21,8 @@ _HEADER_BYTES = 2**16
 class CsvSource(TableSource):
     """Blocks of lines of a CSV file."""
 
+    reads_together = True  # parsing does not need the interpreter
+
     def __init__(self, name: str, lines: Lines, header: list[str], columns: Columns, delimiter: str) -> None:
         super().__init__(name, columns)
         self._lines = lines

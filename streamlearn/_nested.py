@@ -426,6 +426,7 @@ class NestedReader(Reader):
         return self._leaf.has_room()
 
     def gather(self, where: Any) -> dict[str, Any]:
+        self._leaf.is_waited_for = self.is_waited_for
         return self._leaf.gather(where)
 
     def slice(self, batch: dict[str, Any], start: int, stop: int) -> dict[str, Any]:

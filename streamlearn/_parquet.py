@@ -29,6 +29,8 @@ class ParquetSource(TableSource):
         Which rows; ``counts`` then tells how many there are in each block.
     """
 
+    reads_together = True  # decoding does not need the interpreter
+
     def __init__(
         self,
         files: ParquetFiles,
@@ -115,7 +117,8 @@ def from_parquet(
         mux or estimator that reads it.
     prefetch : int, default=0
         Number of threads that read row groups before they are due: the next one of each active stream, and those of the next
-        98 304 samples, which are held besides. The samples are the same for any number.
+        98 304 samples, which are held besides. The samples are the same for any number. 0 (default): none is read before it is
+        due; where nothing else is done meanwhile, and a core is idle, those that are due are read two at a time.
     cache_bytes : int, default=2**28
         Decoded row groups that have more to give are kept up to this size, beside those at hand.
     storage_options : dict, optional

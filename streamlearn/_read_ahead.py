@@ -198,6 +198,7 @@ class Blocks:
             raise located
         where, who = located
         self._n_read += len(who)
+        self._reader.is_waited_for = self._reading.is_waited_for
         guard = None
         if self.failures.rules.handles:
             guard = Guard(self.failures, self._stop, self._n_gathered)

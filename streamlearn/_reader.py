@@ -71,6 +71,8 @@ class Reader:
         Number of visits of which larger blocks of samples should not be; None: it does not matter.
     n_active : int
         Number of streams that give samples in turn, as far as it is known.
+    is_waited_for : bool
+        Whether nearly nothing is done but to wait for blocks, while a core is idle, which :meth:`gather` may use as well.
     gathers_again : bool
         Whether what was located can be gathered once more after an interrupt.
     adds_squares : bool
@@ -87,6 +89,7 @@ class Reader:
     names_failures = True
     many_visits: int | None = None
     n_active = 1
+    is_waited_for = False
     gathers_again = False
     adds_squares = False
     moved: Any = None

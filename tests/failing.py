@@ -1,9 +1,11 @@
 """Streams that fail: generators, blocks, and muxes over both."""
 
+import contextlib
 import warnings
 from collections import Counter
 
 import numpy as np
+import pytest
 
 from streamlearn import (
     ChainMux,
@@ -12,7 +14,9 @@ from streamlearn import (
     StochasticMux,
     Streamer,
     StreamPool,
+    _read_ahead,
 )
+from streamlearn._ahead import Ahead
 from streamlearn._blocks import BlockSource, BlockStream
 
 
@@ -113,6 +117,21 @@ MUXES = {
     "chain": lambda pool, **s: ChainMux(pool, random_state=0, **s),
     "chain cycle": lambda pool, **s: ChainMux(pool, mode="cycle", random_state=0, **s),
 }
+
+
+@contextlib.contextmanager
+def reading_together():
+    """Blocks of Numbers are read two at a time, as where nothing else is done."""
+
+    class AsIfWaitedFor(Ahead):
+        is_waited_for = property(lambda self: True, lambda self, value: None)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Numbers, "reads_together", True)
+        patch.setattr(_read_ahead, "Ahead", AsIfWaitedFor)
+        yield
+
+
 PASSES_ONCE = ("exhaustive", "exhaustive, weights", "round robin", "chain")
 
 

@@ -88,6 +88,34 @@ def test_work_stays_with_the_caller_where_the_learner_uses_all_cores(clock, monk
     assert any(ahead) == goes_ahead
 
 
+@pytest.mark.parametrize(("busy", "n_cores"), [(1.0, 2), (1.9, 2), (1.0, 1), (3.0, 8)])
+def test_calls_that_are_all_that_is_waited_for_may_use_an_idle_core(clock, monkeypatch, busy, n_cores):
+    monkeypatch.setattr(_ahead, "n_cores", lambda: n_cores)
+    monkeypatch.setattr(_ahead.time, "process_time", lambda: busy * clock.now)
+    told, threads = [], []
+
+    def function():
+        told.append(ahead.is_waited_for)
+        threads.append(threading.current_thread() is threading.main_thread())
+        if threads[-1]:
+            clock.now += 1.0
+
+    ahead = Ahead(8, least=0.25, most=0.8)
+    for seconds in [0.1] * 20 + [0.5] * 40 + [2.0] * 40 + [0.5] * 20:
+        ahead.next(lambda: function() or 1)
+        clock.now += seconds
+    ahead.close()
+    if n_cores - busy < 0.5:
+        assert not any(told)
+        assert all(threads)
+        return
+    assert told[:2] == [False, False]  # the first call finds cold caches
+    assert all(told[2:60])  # a call that uses another core takes a smaller part of the time
+    assert not any(told[70:])
+    assert all(threads[:60])
+    assert not all(threads)
+
+
 def test_calls_at_once_do_not_count(clock):
     ahead, threads = Ahead(3, least=0.2), []
 

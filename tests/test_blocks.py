@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import SGDClassifier
 
-from streamlearn import StochasticMux, StreamingEstimator, StreamPool, from_arrays
+from streamlearn import StochasticMux, StreamingEstimator, StreamPool, _ahead, from_arrays
 from streamlearn._blocks import BlockReader, BlockSource, BlockStream
 from tests.sourcechecks import check_source, drained
 
@@ -152,6 +152,36 @@ def test_no_thread_is_left_behind():
     for thread in threads():
         thread.join(10)
     assert not threads()
+
+
+class InThreads(Memory):
+    threads = set()
+
+    def read(self, block):
+        self.threads.add(threading.current_thread().name)
+        return super().read(block)
+
+
+@pytest.mark.parametrize("learns", [False, True])
+@pytest.mark.parametrize("together", [False, True])
+def test_two_blocks_are_read_at_once_where_nothing_else_is_done(monkeypatch, together, learns):
+    monkeypatch.setattr(_ahead, "n_cores", lambda: 2)
+    monkeypatch.setattr(InThreads, "reads_together", together)
+    monkeypatch.setattr(InThreads, "threads", set())
+    sources = [InThreads(f"s{i}", [1000] * 4, i * 4000, seconds=0.004) for i in range(24)]
+    pool = StreamPool([BlockStream(source) for source in sources])
+    iterator = StochasticMux(pool, 8, None, mode="exhaustive", random_state=0)._start(None, (0,))
+    rows = []
+    while (taken := iterator.take(1024)) is not None:
+        rows.append(taken[0]["X"][:, 0])
+        time.sleep(0.05 * learns)
+    iterator.close()
+    rows = np.concatenate(rows)
+    np.testing.assert_array_equal(np.sort(rows), np.arange(24 * 4000))
+    again = [BlockStream(Memory(f"s{i}", [1000] * 4, i * 4000)) for i in range(24)]
+    np.testing.assert_array_equal(drained(StreamPool(again), mode="exhaustive", n_active=8, lam=None)[0][:, 0], rows)
+    in_threads = any(name.startswith("streamlearn-read") for name in InThreads.threads)
+    assert in_threads == (together and not learns)
 
 
 def test_parts_must_be_the_same():

@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -20,7 +21,18 @@ from streamlearn import (
     from_npy,
 )
 from streamlearn._block_reader import BlockReader
-from tests.failing import MUXES, PASSES_ONCE, Numbers, batches, block_pool, four, good_rows, items, quietly
+from tests.failing import (
+    MUXES,
+    PASSES_ONCE,
+    Numbers,
+    batches,
+    block_pool,
+    four,
+    good_rows,
+    items,
+    quietly,
+    reading_together,
+)
 
 SOURCES = st.lists(
     st.tuples(st.lists(st.integers(1, 9), min_size=1, max_size=6), st.sets(st.integers(0, 7)), st.integers(0, 4)),
@@ -30,7 +42,7 @@ SOURCES = st.lists(
 
 
 @settings(max_examples=60)
-@given(SOURCES, st.sampled_from(list(MUXES)), st.integers(1, 50), st.booleans(), st.sampled_from([0, 1, 2]))
+@given(SOURCES, st.sampled_from(list(MUXES)), st.integers(1, 50), st.booleans(), st.sampled_from([0, 1, 2, "together"]))
 def test_of_files_all_before_the_damage_comes_and_nothing_else_is_lost(drawn, name, size, shuffle, prefetch):
     sources = [Numbers(i, sizes, {b for b in bad if b < len(sizes)}, n > 0) for i, (sizes, bad, n) in enumerate(drawn)]
 
@@ -44,7 +56,11 @@ def test_of_files_all_before_the_damage_comes_and_nothing_else_is_lost(drawn, na
         running.close()
         return rows, who, running.failures.table()
 
-    rows, who, failed = read(prefetch)
+    if prefetch == "together":
+        with reading_together():
+            rows, who, failed = read(0)
+    else:
+        rows, who, failed = read(prefetch)
     assert [i for i, _ in rows] == who
     assert len(set(failed["name"])) == len(failed["name"])
     assert set(failed["name"]) <= {source.name for source in sources if source.bad or not source.counted}
@@ -76,8 +92,9 @@ def test_blocks_that_were_planned_ahead_in_threads_are_the_same():
     assert len(failed["name"]) == 11
     for name in ("exhaustive", "with replacement", "single active"):
         expected, told = read(name, 0)
-        for prefetch in (1, 2):
-            found, told_too = read(name, prefetch)
+        for prefetch, way in ((0, reading_together()), (1, nullcontext()), (2, nullcontext())):
+            with way:
+                found, told_too = read(name, prefetch)
             np.testing.assert_array_equal(found, expected)
             assert told_too == told
 

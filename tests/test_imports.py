@@ -19,7 +19,7 @@ LAYERS = [
     {"_checkpoint_file", "_span", "_state"},
     {"_accumulate", "_passes", "_pieces"},
     {"_streamer", "_visits", "_ahead", "_prefetch", "_files"},
-    {"_policies", "_processes", "_failures", "_windows", "_block_source"},
+    {"_together", "_policies", "_processes", "_failures", "_windows", "_block_source"},
     {"_stochastic", "_reader"},
     {"_plan", "_cursors"},
     {"_read_ahead", "_block_reader", "_array_reader"},

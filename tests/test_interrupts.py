@@ -21,7 +21,8 @@ from sklearn.linear_model import SGDClassifier
 from sklearn.naive_bayes import GaussianNB
 
 import streamlearn
-from streamlearn import StochasticMux, Streamer, StreamingEstimator, StreamPool, from_arrays
+from streamlearn import StochasticMux, Streamer, StreamingEstimator, StreamPool, _read_ahead, from_arrays
+from streamlearn._ahead import Ahead
 from streamlearn._blocks import BlockSource, BlockStream
 
 PACKAGE = os.path.dirname(streamlearn.__file__) + os.sep
@@ -65,12 +66,27 @@ class Blocks(BlockSource):
             opened["reading"] -= 1
 
 
+class BlocksTogether(Blocks):
+    reads_together = True
+
+
+class AsIfWaitedFor(Ahead):
+    is_waited_for = property(lambda self: True, lambda self, value: None)
+
+
+@pytest.fixture(autouse=True)
+def as_if_waited_for(request, monkeypatch):
+    if hasattr(request.node, "callspec") and request.node.callspec.params.get("kind") == "blocks together":
+        monkeypatch.setattr(_read_ahead, "Ahead", AsIfWaitedFor)
+
+
 STARTS = range(0, 300, 50)
 POOLS = {
     "generators": StreamPool([Streamer(batches, start, start + 50) for start in STARTS]),
     "arrays": from_arrays(X, Y, n_streams=6),
     "blocks": StreamPool([BlockStream(Blocks(start, start + 50)) for start in STARTS]),
     "blocks ahead": StreamPool([BlockStream(Blocks(start, start + 50), prefetch=2) for start in STARTS]),
+    "blocks together": StreamPool([BlockStream(BlocksTogether(start, start + 50)) for start in STARTS]),
     "nested": StreamPool(
         [
             StochasticMux([Streamer(batches, s, s + 50) for s in part], 2, 5, mode="exhaustive")

@@ -53,6 +53,7 @@ class Ahead:
         goes_on: Callable[[], bool] | None = None,
         at_once: bool = False,
         wanted: Callable[[], bool] | None = None,
+        assist: Callable[[Callable[[], bool]], None] | None = None,
     ) -> Any:
         """Return the next result of ``function``, None being its last, and begin the one after that.
 
@@ -67,6 +68,8 @@ class Ahead:
             Whether nobody could do anything since the last result was returned: such a call does not count.
         wanted : callable, optional
             Whether one more result is likely to be asked for.
+        assist : callable, optional
+            Does some of what calls in the thread will do, until they are over, as it is told: called before they are waited for.
         """
         if not self._futures:
             began, used = time.perf_counter(), time.process_time()
@@ -89,6 +92,8 @@ class Ahead:
             future = self._futures[0]
             if meanwhile is not None:
                 meanwhile()
+            if assist is not None:
+                assist(future.done)
             try:
                 wait_for(future)
                 result = future.result()

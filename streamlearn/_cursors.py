@@ -108,7 +108,7 @@ class CursorReader(Reader):
         self._places = np.zeros(n, np.int64)  # in the pass under way
         self._passes = np.zeros(n, np.int64)
 
-    def state_dict(self, moves: Sequence[Moved] = ()) -> dict[str, Any]:
+    def state_dict(self, moves: Sequence[Moved] = (), refined_from: Any = None) -> dict[str, Any]:
         """Return where the cursors stood before these moves, which were the last; idle streams take no room.
 
         Parameters

@@ -383,34 +383,30 @@ class NestedReader(Reader):
         super().add_squares()
         self._leaf.add_squares()
 
-    def locate(self, plan: Plan) -> tuple[Any, np.ndarray]:
-        before, leaf_before = [level.snapshot() for level in self._levels], self._leaf.moved
-        try:
-            return self._located(plan, before)
-        except BaseException:  # an interrupt: all is left as it was
-            if self._leaf.moved is not leaf_before:
-                self._leaf.move_back(self._leaf.moved)
-                self._leaf.moved = leaf_before
-            for level, snapshot in zip(self._levels, before, strict=True):
-                level.restore(snapshot)
-            raise
-
-    def _located(self, plan: Plan, before: list[dict[str, Any]]) -> tuple[Any, np.ndarray]:
+    def refine(self, plan: Plan) -> Plan:
         who = np.empty(len(plan.order), np.int32)
         who[plan.order] = np.repeat(plan.streams, plan.lengths)
         assert plan.seats is not None
         self._n_seats = max(self._n_seats, int(plan.seats.max()) + 1)
         for level in self._levels:
             plan = level.refine(plan)
-        where, _ = self._leaf.locate(plan)
-        self.moved = before, self._leaf.moved
-        return where, who
+        return plan._replace(who=who)
 
-    def move_back(self, moved: Any) -> None:
-        before, of_leaf = moved
-        self._leaf.move_back(of_leaf)
+    def before_refining(self) -> list[dict[str, Any]]:
+        return [level.snapshot() for level in self._levels]
+
+    def undo_refining(self, before: list[dict[str, Any]]) -> None:
         for level, snapshot in zip(self._levels, before, strict=True):
             level.restore(snapshot)
+
+    def locate(self, plan: Plan) -> tuple[Any, np.ndarray]:
+        where, _ = self._leaf.locate(plan)
+        self.moved = self._leaf.moved
+        assert plan.who is not None
+        return where, plan.who
+
+    def move_back(self, moved: Any) -> None:
+        self._leaf.move_back(moved)
 
     def expect(self, streams: Sequence[int], left: Sequence[int]) -> None:
         # Where each stream has a seat, others have visits under way than those in the slots: they are not due before long.
@@ -436,14 +432,14 @@ class NestedReader(Reader):
         """Forget what was read or is still to be read ahead."""
         close(self._leaf)
 
-    def state_dict(self, moves: Sequence[Any] = ()) -> dict[str, Any]:
-        levels = moves[0][0] if moves else [level.snapshot() for level in self._levels]
+    def state_dict(self, moves: Sequence[Any] = (), refined_from: Any = None) -> dict[str, Any]:
+        levels = self.before_refining() if refined_from is None else refined_from
         return {
             "kind": "nested reader",
             "version": self._VERSION,
             "muxes": self._told(),
             "levels": [Level.pack(level) for level in levels],
-            "leaf": self._leaf.state_dict([moved for _, moved in moves]),
+            "leaf": self._leaf.state_dict(moves),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import threading
 from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -34,6 +36,30 @@ def largest_block(reader: Any, lam: float | None) -> int:
     return n if lam is None or reader.many_visits is None else min(n, max(_FEW, int(reader.many_visits * lam)))
 
 
+class _Planned:
+    """A block of samples on its way.
+
+    Attributes
+    ----------
+    before : object
+        What was before it, of the planner.
+    plan : Plan, or Exception
+        The latter is why it could not be planned.
+    refined : Plan or None
+        As the reader locates it; None: it has not been refined.
+    refined_from : object
+        What was before that, of the reader.
+    """
+
+    __slots__ = ("before", "plan", "refined", "refined_from")
+
+    def __init__(self, before: Any, plan: Plan | Exception) -> None:
+        self.before = before
+        self.plan = plan
+        self.refined: Plan | None = None
+        self.refined_from: Any = None
+
+
 class Blocks:
     """The samples that a mux gives, read block by block.
 
@@ -59,7 +85,8 @@ class Blocks:
 
     Where the reader says so, only whoever asks for blocks plans them, one ahead, and a thread finds and gathers their rows: that
     is done in a few long steps, which leave the interpreter to the learner, while a plan is made in many short ones. No lock is
-    needed: while the thread is at work, nobody else reads, and only the caller plans.
+    needed: while the thread is at work, nobody else reads, and only the caller plans. Plans are refined by both, each by who
+    comes to it first: the caller does it where he would wait for the thread.
     """
 
     def __init__(self, planner: Planner, reader: Any, failures: Failures) -> None:
@@ -73,10 +100,11 @@ class Blocks:
         self._reading = Ahead(reader.blocks_alone, reader.least_read_ahead, reader.most_read_ahead)
         keep_freed(_AT_ONCE * planner.largest_block * reader.row_bytes)
         self._n_ahead = min(reader.n_ahead, LAG - 1)
-        self._plans: deque[Plan | Exception] = deque()  # that are not located, or why one could not be made
+        self._refining = threading.Lock()
+        self._plans: deque[_Planned] = deque()  # that are not located
         self._located: deque[tuple[Any, np.ndarray] | Exception] = deque()  # blocks that are not read
-        self._planned_from: deque[dict[str, Any]] = deque()  # what was before each block not used up, of the planner
-        self._moves: deque[Any] = deque()  # and of the reader, of those that are located
+        self._unused: deque[_Planned] = deque()  # all that are not used up
+        self._moves: deque[Any] = deque()  # how the streams stood before each of those that are located
         self._forget()
 
     def _forget(self) -> None:
@@ -86,7 +114,7 @@ class Blocks:
         self.squares: dict[str, float] = {}
         self._squares: dict[str, float] = {}
         self.at = 0
-        for waiting in (self._plans, self._located, self._planned_from, self._moves):
+        for waiting in (self._plans, self._located, self._unused, self._moves):
             waiting.clear()
         self._ended = False  # whether all is planned
         self._n_given = 0  # samples of blocks that are used up,
@@ -153,9 +181,11 @@ class Blocks:
         wanted = self._wants_more
         if self._reader.caller_plans:
             meanwhile, goes_on, wanted = self._plan_ahead, self._has_plan, self._has_plan
-        while (block := self._reading.next(self._read, meanwhile, goes_on, at_once, wanted)) is not None:
+        while (
+            block := self._reading.next(self._read, meanwhile, goes_on, at_once, wanted, self._refine_ahead)
+        ) is not None:
             if self._begun:
-                self._planned_from.popleft()
+                self._unused.popleft()
                 self._moves.popleft()
             self._begun = True
             self._n_given += len(self._who)
@@ -169,6 +199,14 @@ class Blocks:
         """Plan a block, if there are not enough; the thread that reads them never does."""
         if len(self._plans) < _PLANNED and not self._ended and self._lays_out_more():
             self._plan()
+
+    def _refine_ahead(self, is_over: Callable[[], bool]) -> None:
+        for planned in list(self._plans):
+            if is_over():
+                return
+            if not isinstance(planned.plan, Exception):
+                with suppress(Exception):  # it is this block's, and comes again when it is due
+                    self._refined(planned)
 
     def _has_plan(self) -> bool:
         return bool(self._plans)
@@ -234,23 +272,38 @@ class Blocks:
         if plan is None:
             self._ended = True
             return
+        planned = _Planned(before, plan)
         if not isinstance(plan, Exception):
-            self._planned_from.append(before)
+            self._unused.append(planned)
             self._n_planned += 1
             self._n_laid_out += len(plan.order)
-        self._plans.append(plan)
+        self._plans.append(planned)
+
+    def _refined(self, planned: _Planned) -> Plan:
+        """Return the plan of a block as the reader locates it."""
+        with self._refining:
+            if planned.refined is None:
+                before = self._reader.before_refining()
+                try:
+                    planned.refined_from, planned.refined = before, self._reader.refine(planned.plan)
+                except BaseException:  # an interrupt: half of it must not be lost
+                    planned.refined = None
+                    self._reader.undo_refining(before)
+                    raise
+            return planned.refined
 
     def _locate(self) -> None:
         """Find out where the rows of the next planned block lie."""
         if not self._plans:
             return
-        plan, moved = self._plans[0], self._reader.moved
+        planned, moved = self._plans[0], self._reader.moved
         n_moves, n_located = len(self._moves), len(self._located)
-        if isinstance(plan, Exception):
-            self._located.append(self._plans.popleft())  # type: ignore[arg-type]
+        if isinstance(planned.plan, Exception):
+            self._located.append(planned.plan)
+            self._plans.popleft()
             return
         try:
-            located = self._reader.locate(plan)
+            located = self._reader.locate(self._refined(planned))
             if not self._reader.caller_plans:
                 self._reader.expect(self._planner.holder, self._planner.left)
             self._moves.append(self._reader.moved)
@@ -263,8 +316,8 @@ class Blocks:
             for waiting, n in (self._moves, n_moves), (self._located, n_located):
                 while len(waiting) > n:
                     waiting.pop()
-            if not self._plans or self._plans[0] is not plan:
-                self._plans.appendleft(plan)
+            if not self._plans or self._plans[0] is not planned:
+                self._plans.appendleft(planned)
             raise
 
     def close(self) -> None:
@@ -280,8 +333,9 @@ class Blocks:
         """Return what was before the block at hand, of the planner as a snapshot and of the reader as a state, and its number."""
         self._reading.settle()
         # blocks that are not used up are planned again from what was before them
-        before = self._planned_from[0] if self._planned_from else self._planner.snapshot()
-        return before, self._reader.state_dict(list(self._moves)), max(self._n_planned - len(self._planned_from), 0)
+        first = self._unused[0] if self._unused else _Planned(self._planner.snapshot(), RuntimeError())
+        reader = self._reader.state_dict(list(self._moves), first.refined_from)
+        return first.before, reader, max(self._n_planned - len(self._unused), 0)
 
     def load_state_dict(self, reader: dict[str, Any], number: int, at: int) -> None:
         """Go on ``at`` a place in the block of this number, once the planner is where it was."""

@@ -26,6 +26,8 @@ class Plan(NamedTuple):
         are muxes themselves need to know, as of ``fresh``.
     fresh : ndarray of shape (n_runs,), optional
         Whether a stream is started anew with the run; False: it goes on where it stands in its seat.
+    who : ndarray of shape (n_samples,), int32, optional
+        The stream of the mux that each sample counts for, in time, where a plan was refined to the streams within.
     """
 
     order: np.ndarray
@@ -33,6 +35,7 @@ class Plan(NamedTuple):
     lengths: np.ndarray
     seats: np.ndarray | None = None
     fresh: np.ndarray | None = None
+    who: np.ndarray | None = None
 
 
 def in_turn(streams: np.ndarray) -> Plan:
@@ -94,6 +97,20 @@ class Reader:
     adds_squares = False
     moved: Any = None
 
+    def refine(self, plan: Plan) -> Plan:
+        """Return the plan that :meth:`locate` takes: of streams within muxes, if the streams are such.
+
+        Plans are refined in their order, one at a time, in any thread, also while those before them are located or gathered.
+        """
+        return plan
+
+    def before_refining(self) -> Any:
+        """Return what :meth:`refine` changes, as it is."""
+        return None
+
+    def undo_refining(self, before: Any) -> None:
+        """Go back to what :meth:`before_refining` gave."""
+
     def locate(self, plan: Plan) -> tuple[Any, np.ndarray]:
         """Move all streams on as planned, and return where the samples lie.
 
@@ -118,8 +135,15 @@ class Reader:
         """Return a reader of the same streams at their beginning, without looking at each of them again."""
         raise NotImplementedError
 
-    def state_dict(self, moves: Sequence[Any] = ()) -> dict[str, Any]:
-        """Return how the streams stood before these moves, which were the last, in the order in which they were made."""
+    def state_dict(self, moves: Sequence[Any] = (), refined_from: Any = None) -> dict[str, Any]:
+        """Return how the streams stood before these moves, which were the last, in the order in which they were made.
+
+        Parameters
+        ----------
+        moves : sequence
+        refined_from : object, optional
+            What :meth:`before_refining` gave before the first plan that was refined and is not used up, if there is one.
+        """
         raise NotImplementedError
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -77,6 +77,66 @@ def test_a_state_that_is_saved_while_a_thread_works_ahead_goes_on_alike(kind, po
     iterator.close()
 
 
+def refining(pools):
+    iterator = StochasticMux(pools["nested"], 3, 16, random_state=0)._start(None, (0,))
+    return iterator, iterator._blocks
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+def test_what_the_caller_refines_while_he_waits_changes_nothing(ahead, pools, monkeypatch):
+    monkeypatch.setattr(Ahead, "_pays", lambda self: ahead)
+    whole, _ = refining(pools)
+    rows = whole.take(200_000)[0]["X"]
+    whole.close()
+    iterator, blocks = refining(pools)
+    rng, n_refined = np.random.default_rng(0), 0
+    for at in range(0, 168_000, 4000):
+        if rng.random() < 0.5:
+            blocks._plan_ahead()
+            blocks._refine_ahead(lambda: False)
+            n_refined += sum(planned.refined is not None for planned in list(blocks._plans))
+        if at % 20_000 == 0:
+            resumed, _ = refining(pools)
+            resumed.load_state_dict(iterator.state_dict())
+            np.testing.assert_array_equal(resumed.take(30_000)[0]["X"], rows[at : at + 30_000])
+            resumed.close()
+        np.testing.assert_array_equal(iterator.take(4000)[0]["X"], rows[at : at + 4000])
+    iterator.close()
+    assert n_refined > 10
+
+
+@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize("by_caller", [False, True])
+def test_an_interrupt_while_a_plan_is_refined_loses_nothing(half, by_caller, pools, monkeypatch):
+    whole, _ = refining(pools)
+    rows = whole.take(102_400)[0]["X"]
+    iterator, blocks = refining(pools)
+    monkeypatch.setattr(Ahead, "_pays", lambda self: False)
+    refine, calls = type(blocks._reader).refine, []
+
+    def interrupted(self, plan):
+        calls.append(plan)
+        refined = refine(self, plan)
+        if len(calls) == 3 and half:
+            self._levels[0].refine(plan)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return refined
+
+    monkeypatch.setattr(type(blocks._reader), "refine", interrupted)
+    found, n_interrupts = [], 0
+    while len(found) < 102_400:
+        try:
+            if by_caller:
+                blocks._plan_ahead()
+                blocks._refine_ahead(lambda: False)
+            found.extend(iterator.take(256)[0]["X"])
+        except KeyboardInterrupt:
+            n_interrupts += 1
+    np.testing.assert_array_equal(np.array(found), rows)
+    assert n_interrupts == 1
+
+
 def test_a_thread_reads_what_the_caller_has_planned(pools, monkeypatch):
     monkeypatch.setattr(Ahead, "_pays", lambda self: True)
     threads = {"plan": set(), "locate": set()}

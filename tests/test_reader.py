@@ -67,7 +67,8 @@ def test_slices_of_arrays_are_views():
 
 
 def test_a_plan_of_streams_in_turn():
-    order, streams, lengths, seats, fresh = in_turn(np.array([2, 0, 2]))
+    order, streams, lengths, seats, fresh, who = in_turn(np.array([2, 0, 2]))
     assert (order.tolist(), streams.tolist(), lengths.tolist()) == ([0, 1, 2], [2, 0, 2], [1, 1, 1])
     assert seats is None
     assert fresh is None
+    assert who is None

@@ -39,9 +39,8 @@ def cloned_and_seeded(estimator: Any, seed: int) -> Any:
 
 
 def takes(estimator: Any, parameter: str) -> bool:
-    """Whether ``partial_fit`` has this parameter, or passes on any that it gets."""
-    parameters = inspect.signature(estimator.partial_fit).parameters
-    return parameter in parameters
+    """Whether ``partial_fit`` has this parameter."""
+    return parameter in inspect.signature(estimator.partial_fit).parameters
 
 
 def passes_on(estimator: Any) -> bool:

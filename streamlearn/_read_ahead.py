@@ -26,6 +26,9 @@ _PLANNED = 3  # the one that a thread is at work on, and the one that it is abou
 _AT_ONCE = 4  # blocks: at hand, waiting, under way, and one for the many small things
 
 
+_Block = tuple[Any, np.ndarray, dict[str, float]]  # samples, their streams, sums of their squares
+
+
 def _is_of_floats(values: Any) -> bool:
     return type(values) is np.ndarray and values.dtype.kind == "f"
 
@@ -105,16 +108,16 @@ class Blocks:
         self._located: deque[tuple[Any, np.ndarray] | Exception] = deque()  # blocks that are not read
         self._unused: deque[_Planned] = deque()  # all that are not used up
         self._moves: deque[Any] = deque()  # how the streams stood before each of those that are located
+        self._behind: deque[tuple[_Planned, Any, _Block]] = deque()  # used up by a batch that is not complete
+        self._again: deque[_Block] = deque()  # blocks that were read, and are still to come
         self._forget()
 
     def _forget(self) -> None:
-        self._chunk: Any = None  # the block that was read last
+        self.at: int = 0
+        self._use((None, np.empty(0, np.int32), {}))
         self._begun = False
-        self._who = np.empty(0, np.int32)
         self.squares: dict[str, float] = {}
-        self._squares: dict[str, float] = {}
-        self.at = 0
-        for waiting in (self._plans, self._located, self._unused, self._moves):
+        for waiting in (self._plans, self._located, self._unused, self._moves, self._behind, self._again):
             waiting.clear()
         self._ended = False  # whether all is planned
         self._n_given = 0  # samples of blocks that are used up,
@@ -138,6 +141,16 @@ class Blocks:
             self.squares = self._squares
             return self._reader.slice(self._chunk, start, stop), who
         self.squares = {}
+        first = self.at
+        try:
+            taken = self._take_on(n)
+        except BaseException:  # an error of a block, or an interrupt: what comes before it is still to come
+            self._go_back(first)
+            raise
+        self._behind.clear()
+        return taken
+
+    def _take_on(self, n: int) -> tuple[dict[str, Any], np.ndarray] | None:
         batches, whos = [], []
         missing, has_read = n, False
         while True:
@@ -147,24 +160,31 @@ class Blocks:
                 batches.append(self._reader.slice(self._chunk, start, stop))
                 whos.append(self._who[start:stop])
                 missing -= stop - start
-            if not missing:
+            if not missing or not self._next(at_once=has_read):
                 break
-            try:
-                if not self._next(at_once=has_read):
-                    break
-            except BaseException:  # what was taken of this block is still to come
-                self.at = start
-                raise
             has_read = True
         if len(batches) > 1:
             return self._reader.join(batches), np.concatenate(whos)
         self.squares = self._squares
         return (batches[0], whos[0]) if batches else None
 
+    def _go_back(self, first: int) -> None:
+        """Go back to the first block of a batch, of which samples from ``first`` on were taken."""
+        while self._behind:
+            planned, moved, block = self._behind.pop()
+            self._again.appendleft((self._chunk, self._who, self._squares))
+            self._unused.appendleft(planned)
+            self._moves.appendleft(moved)
+            self._use(block)
+            self._n_given -= len(self._who)
+        self.at = first
+
     def next_sample(self) -> tuple[Any, int] | None:
         """Return the next sample and the position of its stream; None: there are no more."""
-        if self.at == len(self._who) and not self._next():
-            return None
+        if self.at == len(self._who):
+            if not self._next():
+                return None
+            self._behind.clear()
         at = self.at
         self.at = at + 1
         return self._reader.sample(self._chunk, at), int(self._who[at])
@@ -181,19 +201,25 @@ class Blocks:
         wanted = self._wants_more
         if self._reader.caller_plans:
             meanwhile, goes_on, wanted = self._plan_ahead, self._has_plan, self._has_plan
-        while (
-            block := self._reading.next(self._read, meanwhile, goes_on, at_once, wanted, self._refine_ahead)
-        ) is not None:
+        while True:
+            if self._again:
+                block = self._again.popleft()
+            else:
+                block = self._reading.next(self._read, meanwhile, goes_on, at_once, wanted, self._refine_ahead)
+            if block is None:
+                return False
             if self._begun:
-                self._unused.popleft()
-                self._moves.popleft()
+                used = self._chunk, self._who, self._squares
+                self._behind.append((self._unused.popleft(), self._moves.popleft(), used))
             self._begun = True
             self._n_given += len(self._who)
-            self._chunk, self._who, self._squares = block
-            self.at = 0
+            self._use(block)
             if len(self._who):
                 return True
-        return False
+
+    def _use(self, block: _Block) -> None:
+        self._chunk, self._who, self._squares = block
+        self.at = 0
 
     def _plan_ahead(self) -> None:
         """Plan a block, if there are not enough; the thread that reads them never does."""
@@ -217,7 +243,7 @@ class Blocks:
     def _wants_more(self) -> bool:
         return self._n_read < self._n_wanted
 
-    def _read(self) -> tuple[dict[str, Any] | None, np.ndarray, dict[str, float]] | None:
+    def _read(self) -> _Block | None:
         if self._reader.caller_plans:
             if not self._plans and not self._ended:  # no thread is at work: this is the caller
                 self._plan()

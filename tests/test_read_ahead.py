@@ -107,7 +107,8 @@ def test_what_the_caller_refines_while_he_waits_changes_nothing(ahead, pools, mo
 
 @pytest.mark.parametrize("half", [False, True])
 @pytest.mark.parametrize("by_caller", [False, True])
-def test_an_interrupt_while_a_plan_is_refined_loses_nothing(half, by_caller, pools, monkeypatch):
+@pytest.mark.parametrize("size", [256, 10_240])  # the second spans several of the first blocks
+def test_an_interrupt_while_a_plan_is_refined_loses_nothing(half, by_caller, size, pools, monkeypatch):
     whole, _ = refining(pools)
     rows = whole.take(102_400)[0]["X"]
     iterator, blocks = refining(pools)
@@ -130,11 +131,46 @@ def test_an_interrupt_while_a_plan_is_refined_loses_nothing(half, by_caller, poo
             if by_caller:
                 blocks._plan_ahead()
                 blocks._refine_ahead(lambda: False)
-            found.extend(iterator.take(256)[0]["X"])
+            found.extend(iterator.take(size)[0]["X"])
         except KeyboardInterrupt:
             n_interrupts += 1
     np.testing.assert_array_equal(np.array(found), rows)
     assert n_interrupts == 1
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
+@pytest.mark.parametrize("kind", ["views", "files", "nested"])
+def test_a_batch_of_several_blocks_that_is_not_complete_comes_again(kind, error, ahead, pools, monkeypatch):
+    monkeypatch.setattr(Ahead, "_pays", lambda self: ahead and error is OSError)
+    mux = StochasticMux(pools[kind], 3, 16, random_state=0)
+    rows = mux._start(None, (0,)).take(150_000)[0]["X"]
+    iterator = mux._start(None, (0,))
+    blocks, n_calls = iterator._blocks, 0
+    locate = type(blocks._reader).locate
+
+    def fails(self, plan):
+        nonlocal n_calls
+        n_calls += 1
+        if n_calls in (3, 7):
+            raise error
+        return locate(self, plan)
+
+    monkeypatch.setattr(type(blocks._reader), "locate", fails)
+    found, n_failed = 0, 0
+    for size in [100, 30_000, 50_000, 1, 40_000, 25_000]:
+        while True:
+            state = iterator.state_dict()
+            try:
+                taken = iterator.take(size)[0]["X"]
+                break
+            except error:
+                n_failed += 1
+                assert iterator.state_dict() == state
+        np.testing.assert_array_equal(taken, rows[found : found + size])
+        found += size
+    iterator.close()
+    assert n_failed == 2
 
 
 def test_a_thread_reads_what_the_caller_has_planned(pools, monkeypatch):

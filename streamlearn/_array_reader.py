@@ -46,6 +46,8 @@ def _in_lines(known: np.ndarray) -> np.ndarray:
 class Table:
     """Aligned arrays, of one length: ``X`` and perhaps ``y`` and ``sample_weight``."""
 
+    feature_names: tuple[str, ...] | None = None  # of the columns of X, if it is an array and they have names
+
     def __init__(self, columns: dict[str, Any]) -> None:
         self.columns = columns
         self.n_rows = n_rows(columns["X"])

@@ -166,6 +166,10 @@ class ArrayStream(SampleStream):
     def _n_samples(self) -> int:  # type: ignore[override]
         return self._range[1] - self._range[0]
 
+    @property
+    def _feature_names(self) -> tuple[str, ...] | None:  # type: ignore[override]
+        return self._table.feature_names
+
     def _rows(self) -> np.ndarray | slice:
         start, stop = self._range
         return slice(start, stop) if self._order is None else self._order[start:stop]

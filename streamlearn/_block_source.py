@@ -23,6 +23,8 @@ class BlockSource:
         Of ``X``, ``y`` and ``sample_weight``, those that blocks have.
     row_bytes : int
         About how many bytes a row has in memory.
+    feature_names : tuple of str or None
+        Of the columns of ``X``, if it is an array and they have names.
     reads_together : bool
         Whether two blocks are read in less time at once than one after the other.
     keeper : object or None
@@ -33,6 +35,7 @@ class BlockSource:
     name = ""
     parts: tuple[str, ...] = ("X",)
     row_bytes = 8
+    feature_names: tuple[str, ...] | None = None
     reads_together = False
     keeper: Any = None
 

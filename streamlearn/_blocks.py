@@ -68,6 +68,10 @@ class BlockStream(SampleStream):
     def _n_samples(self) -> int:  # type: ignore[override]
         return int(self._source.rows().sum())
 
+    @property
+    def _feature_names(self) -> tuple[str, ...] | None:  # type: ignore[override]
+        return self._source.feature_names
+
     def _blocks(self) -> list[int]:
         return np.flatnonzero(self._source.rows()).tolist()
 

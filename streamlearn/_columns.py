@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -36,6 +37,8 @@ class Chosen:
     without : tuple of str
     """
 
+    is_frame = has_lists = False  # whether X is a DataFrame, or has columns that are elements of lists
+
     def __init__(
         self, there: Sequence[str], target: Any, features: Any, sample_weight: Any, where: str, without: tuple = ()
     ) -> None:
@@ -58,6 +61,11 @@ class Chosen:
         if both := sorted(set(self.features) & set(others)):
             raise ValueError(f"{both} are among features and are target or sample_weight, too.")
         self.parts = ("X", *(["y"] if self.targets else []), *(["sample_weight"] if sample_weight else []))
+
+    @functools.cached_property
+    def feature_names(self) -> tuple[str, ...] | None:
+        """Names of the columns of ``X``, where it is an array with a column for each of them."""
+        return None if self.is_frame or self.has_lists else tuple(self.features)
 
     def names_of(self, part: str | None) -> list[str]:
         """Columns of a part, or of all."""

@@ -47,7 +47,7 @@ class Partitions:
         X = self.collections["X"]
         if self.columns is not None:
             frame = X.partitions[i].compute()
-            return frame_parts(frame, **self.columns)
+            return frame_parts(frame, **self.columns)[0]
         if hasattr(X, "to_dataframe"):  # a bag
             batches = [as_batch(item) for item in np.ravel(X.to_delayed())[i].compute()]
             found = {"X": np.concatenate([batch.X for batch in batches])}
@@ -166,14 +166,18 @@ def from_dask(
 
 
 def _from_partitions(X: Any, target: Any, features: Any, options: dict[str, Any]) -> StreamPool:
-    columns = None
+    columns = feature_names = None
     if hasattr(X, "columns"):
         columns = {"target": target, "features": features, "sample_weight": None}
-        parts = tuple(frame_parts(X._meta, **columns))
+        found, feature_names = frame_parts(X._meta, **columns)
+        parts = tuple(found)
         row_bytes = 8 * len(X.columns)
     else:
         first = as_batch(X.take(1, warn=False)[0])
         parts = tuple(part for part in ("X", "y", "sample_weight") if getattr(first, part) is not None)
         row_bytes = 8 * int(np.prod(first.X.shape[1:]))
     partitions = Partitions({"X": X}, columns, None)
-    return stream_pool([DaskSource(partitions, i, parts, row_bytes) for i in range(X.npartitions)], options, "X")
+    sources = [DaskSource(partitions, i, parts, row_bytes) for i in range(X.npartitions)]
+    for source in sources:
+        source.feature_names = feature_names
+    return stream_pool(sources, options, "X")

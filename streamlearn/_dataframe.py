@@ -68,15 +68,25 @@ def from_dataframe(
         raise TypeError(f"frame must be a DataFrame of pandas or polars, got {type(frame).__name__}.")
     if by is not None:
         refuse_missing([by], list(map(str, frame.columns)), "the frame")
-    parts = frame_parts(frame, target, features, sample_weight, () if by is None else (by,))
+    parts, feature_names = frame_parts(frame, target, features, sample_weight, () if by is None else (by,))
     values = None if by is None else frame[by].to_numpy()
-    return from_arrays(**parts, by=values, n_streams=n_streams, shuffle=shuffle)
+    pool = from_arrays(**parts, by=values, n_streams=n_streams, shuffle=shuffle)
+    pool[0]._table.feature_names = feature_names  # type: ignore[attr-defined]  # all streams share one
+    return pool
 
 
 def frame_parts(
     frame: Any, target: Any, features: Any, sample_weight: str | None, without: tuple[str, ...] = ()
-) -> dict[str, Any]:
-    """Return ``X``, ``y`` and ``sample_weight`` of a frame, those that there are."""
+) -> tuple[dict[str, Any], tuple[str, ...] | None]:
+    """Return ``X``, ``y`` and ``sample_weight`` of a frame, those that there are, and how the columns of ``X`` are called.
+
+    Names are None where ``X`` is a frame, which knows them.
+    """
+    if others := [name for name in frame.columns if not isinstance(name, str)]:
+        raise TypeError(
+            f"the frame has columns whose names are no texts ({', '.join(map(repr, others[:5]))}): rename them, as by "
+            "frame.columns = frame.columns.astype(str)."
+        )
     chosen = Chosen([str(name) for name in frame.columns], target, features, sample_weight, "the frame", without)
     for name in chosen.names:
         if _is_date(frame[name]):
@@ -89,7 +99,7 @@ def frame_parts(
         parts["y"] = np.column_stack(columns) if chosen.target_is_list else columns[0]
     if chosen.weight is not None:
         parts["sample_weight"] = frame[chosen.weight].to_numpy()
-    return parts
+    return parts, None if is_frame(parts["X"]) else chosen.feature_names
 
 
 def _is_date(column: Any) -> bool:

@@ -390,6 +390,7 @@ class StreamingEstimator(InnerMethods, MetaEstimatorMixin, BaseEstimator):
             self.estimator_ = _inner.cloned_and_seeded(self.estimator, mix(seed, 0))
         validated, names = source.arrays is not None, source.pool.names
         trainer = self._trainer(go_on, classes=source.classes, params=params, names=names, validated=validated)
+        trainer.name_features(source.pool)
         watch = watch_of(self, source.pool, source.held_out, mix(seed, 6))
         checkpoints = checkpoints_of(self, seed, source.pool)
         run = Run(
@@ -413,7 +414,7 @@ class StreamingEstimator(InnerMethods, MetaEstimatorMixin, BaseEstimator):
             if trainer.n_batches:
                 self._conclude(run, watch, source, before)
 
-        with usable_when_interrupted(conclude):
+        with _inner.nameless(self.estimator_), usable_when_interrupted(conclude):
             if checkpoints is not None and saved is None:
                 checkpoints.begin(run)
             with nullcontext() if checkpoints is None else checkpoints.interruptible():
@@ -553,7 +554,7 @@ class StreamingEstimator(InnerMethods, MetaEstimatorMixin, BaseEstimator):
             if trainer.n_batches or not fresh:
                 self._add(trainer, before)
 
-        with usable_when_interrupted(conclude):
+        with _inner.nameless(self.estimator_), usable_when_interrupted(conclude):
             try:
                 for batch, _ in Batches(iterator, size, first, names, trainer.schema):
                     trainer.train(batch, [(0, batch.n)])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -102,12 +104,30 @@ def finish(estimator: Any, feature_names: np.ndarray | None) -> None:
     """Set what ``fit`` sets and ``partial_fit`` on arrays does not."""
     if isinstance(estimator, MultiOutputClassifier):
         estimator.classes_ = [part.classes_ for part in estimator.estimators_]
-    if feature_names is None:
-        return
-    estimator.feature_names_in_ = feature_names
+    if feature_names is not None:
+        for each in _all_given_X(estimator):
+            each.feature_names_in_ = feature_names
+
+
+def _all_given_X(estimator: Any) -> Iterator[Any]:
+    """Yield an estimator, and those within it that are given X as it is."""
+    yield estimator
     if isinstance(estimator, (MultiOutputClassifier, MultiOutputRegressor, OneVsRestClassifier)):
-        for part in estimator.estimators_:  # they are given X as it is
-            finish(part, feature_names)
+        for part in getattr(estimator, "estimators_", ()):
+            yield from _all_given_X(part)
+
+
+@contextmanager
+def nameless(estimator: Any) -> Iterator[None]:
+    """Take the names of features away meanwhile: training gives arrays, whose names it has compared itself."""
+    named = [(each, each.feature_names_in_) for each in _all_given_X(estimator) if "feature_names_in_" in vars(each)]
+    try:
+        for each, _ in named:
+            del each.feature_names_in_
+        yield
+    finally:
+        for each, names in named:
+            each.feature_names_in_ = names
 
 
 def has_labels(estimator: Any) -> bool:

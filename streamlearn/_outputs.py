@@ -10,6 +10,7 @@ import numpy as np
 
 from ._arrays import SampleStream
 from ._batch import Batch
+from ._feature_names import with_names
 from ._passes import close
 from ._pool import StreamPool
 from ._random import mix
@@ -91,7 +92,7 @@ def stream_name(pool: StreamPool, position: int) -> str:
 def answer(estimator: Any, method: str, X: Any, pool: StreamPool, position: int) -> Any:
     """Return what a method gives for rows of a stream, with errors that name the stream."""
     try:
-        return getattr(estimator, method)(X)
+        return getattr(estimator, method)(with_names(estimator, pool[position], X))
     except Exception as error:
         error.add_note(f"raised by {method} for rows of {stream_name(pool, position)}")
         raise

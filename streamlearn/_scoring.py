@@ -13,6 +13,7 @@ from sklearn.utils import get_tags
 
 from ._accumulate import Accumulator, accumulator_of
 from ._batch import Batch
+from ._feature_names import with_names
 from ._fit_source import as_pool, is_pool
 from ._outputs import answer, joined, pool_batches, stream_name
 from ._pool import StreamPool
@@ -358,6 +359,7 @@ class _Rows:
         X, y, weight = (
             part.copy() if hasattr(part, "copy") else part for part in (batch.X, batch.y, batch.sample_weight)
         )
+        X = with_names(self._estimator, self._pool[position], X)
         self._batches.append(Batch(X, y, weight, batch.n))
         self.n += batch.n
 

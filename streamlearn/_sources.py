@@ -53,6 +53,10 @@ class TableSource(BlockSource):
         self.row_bytes = columns.row_bytes
         self._columns = columns
 
+    @property
+    def feature_names(self) -> tuple[str, ...] | None:  # type: ignore[override]
+        return self._columns.feature_names
+
     def read(self, block: int) -> dict[str, Any]:
         return self._columns.convert(self.table(block, self._columns.names))
 

@@ -132,7 +132,6 @@ class SqlColumns(Chosen):
     """How rows of a result become arrays."""
 
     row_bytes = 0
-    is_frame = False
 
     def convert(self, table: dict[str, tuple], part: str | None = None) -> dict[str, Any]:
         """Return the parts of a table, or one of them."""

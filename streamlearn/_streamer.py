@@ -64,6 +64,7 @@ class Streamer:
     _n_samples = -1  # number of samples of a pass, -1 if it is not known
     _one_cursor = False  # whether all visits within one pass of a mux share a cursor
     _single_pass = False  # whether it can be started only once
+    _feature_names: tuple[str, ...] | None = None  # of the columns of the arrays that it gives, where they are known
     _never_ends: Any = False  # whether it is known to go on for ever: others may as well
 
     def __init__(self, streamer: Callable[..., Iterable] | Iterable, *args: Any, **kwargs: Any) -> None:

@@ -13,8 +13,10 @@ from sklearn.utils import get_tags
 
 from . import _inner
 from ._batch import Batch, as_batch
+from ._feature_names import feature_names_of
 from ._joiner import Joiner
 from ._labels import KnownLabels
+from ._pool import StreamPool
 from ._rows import is_frame, not_numbers, sum_of_squares
 from ._schema import Schema, reads_again, refuse_other_columns
 from ._sklearn import get_feature_names
@@ -214,6 +216,12 @@ class Trainer:
     def can_predict(self) -> bool:
         """Whether the estimator was trained before, here or elsewhere."""
         return self.n_batches > 0 or self._fitted
+
+    def name_features(self, pool: StreamPool) -> None:
+        """Take the names of features from the streams of a pool, if they know them."""
+        found = feature_names_of(pool, self.feature_names)
+        if self.feature_names is None and not self._fitted:
+            self.feature_names = found
 
     def as_array(self, X: Any) -> Any:
         """Return what ``partial_fit`` gets: numeric frames as arrays, floats of one kind throughout."""

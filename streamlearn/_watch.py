@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ._batch import Batch
+from ._feature_names import feature_names_of
 from ._fit_source import as_pool, is_pool
 from ._outputs import pool_batches, refuse_endless
 from ._pool import StreamPool
@@ -329,6 +330,7 @@ def watch_of(owner: Any, pool: StreamPool, held_out: StreamPool | None, seed: in
     else:
         if held_out is None:
             held_out = as_pool([owner.validation] if isinstance(owner.validation, Streamer) else owner.validation)
+        feature_names_of(held_out, feature_names_of(pool))
         test = HeldOut(held_out, scorer_of(owner), owner.validation_max_samples, seed)
     return Watch(
         test,

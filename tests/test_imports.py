@@ -28,7 +28,7 @@ LAYERS = [
     {"_nested"},
     {"_mux", "_plain_muxes"},
     {"_pool"},
-    {"_forked", "_sources"},
+    {"_feature_names", "_forked", "_sources"},
     {"_parquet", "_csv", "_npy", "_chunked", "_dataframe", "_sql", "_huggingface"},
     {"_dask", "_svmlight"},
     {"_inner", "_progress", "_factory", "_hold_out", "_schema"},

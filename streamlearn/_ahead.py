@@ -33,6 +33,11 @@ class Ahead:
     least, most : float
         Part of all the time that calls must take to be made ahead: below, a thread costs more than it saves; above, there is
         too little besides that could be done meanwhile. Nor are they where the learner uses all cores.
+
+    Attributes
+    ----------
+    is_waited_for : bool
+        Whether nearly nothing is done but to wait for results, while a core is idle: calls may use it, and are not made ahead.
     """
 
     def __init__(self, after: int, least: float = 0.0, most: float = 1.0) -> None:
@@ -113,7 +118,7 @@ class Ahead:
         self._pid = os.getpid()
         self._futures.append(future)  # at first: an interrupt that comes in between must not lose what is under way
         try:
-            threads().submit(self._run, future, function, goes_on)
+            _threads().submit(self._run, future, function, goes_on)
         except BaseException as error:
             if future.cancel():
                 self._futures.clear()
@@ -161,8 +166,7 @@ def n_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def threads() -> ThreadPoolExecutor:
-    """Return the threads that work ahead, as many as there are cores."""
+def _threads() -> ThreadPoolExecutor:
     if not _executors:  # several callers may come here at once: the first one's stays, others never start a thread
         _executors.append(ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="streamlearn-read"))
     return _executors[0]

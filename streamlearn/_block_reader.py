@@ -314,18 +314,13 @@ class BlockReader(CursorReader):
         if not (self._can_share and self.is_waited_for and others):
             yield
             return
-        calls = Together([functools.partial(self._read, window) for window in others])
+        self._shared_calls = calls = Together(self._read, others)
         try:
-            for window, future in zip(others, calls.futures, strict=True):
-                window.future = future
-            self._shared_calls = calls
             calls.begin()
             yield
         finally:
             calls.close()
             self._shared_calls = None
-            for window in others:
-                window.future = None
 
     def _unpin(self, window: Window) -> None:
         with self._lock:
@@ -349,9 +344,12 @@ class BlockReader(CursorReader):
         if columns is None:
             try:
                 if (future := window.future) is not None:
-                    wait = wait_for if self._shared_calls is None else self._shared_calls.wait
-                    wait(future)
-                columns = self._read(window) if future is None else future.result()
+                    wait_for(future)
+                    columns = future.result()
+                elif self._shared_calls is not None:
+                    columns = self._shared_calls.result(window)
+                else:
+                    columns = self._read(window)
                 # what lies there may have changed since the pool was made
                 self._first = window.first if self._first is None else self._first
                 _refuse_other_kinds(window.first[0], self._first, window.source, window.blocks[0])  # type: ignore[index]

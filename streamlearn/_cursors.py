@@ -115,6 +115,8 @@ class CursorReader(Reader):
         ----------
         moves : sequence of Moved
             In the order in which they were made.
+        refined_from : None
+            There is nothing to refine.
         """
         places, passes = self._places, self._passes
         if moves:

@@ -15,13 +15,13 @@ from sklearn import get_config, set_config
 
 # A wait that a signal ends is begun again by the system where a library (Polars) asks for that: Python sees the signal only
 # when the wait is over, so that none may be long.
-_LONGEST_WAIT = 0.5
+LONGEST_WAIT = 0.5
 
 
 def pause(stop: threading.Event, seconds: float) -> None:
     """Wait for an event, at most so many seconds, in a way that can be interrupted on every system."""
     end = time.monotonic() + seconds
-    while (left := end - time.monotonic()) > 0 and not stop.wait(min(left, _LONGEST_WAIT)):
+    while (left := end - time.monotonic()) > 0 and not stop.wait(min(left, LONGEST_WAIT)):
         pass
 
 
@@ -29,14 +29,14 @@ def get_from(queue: SimpleQueue) -> Any:
     """Return what comes next from a queue, in a way that can be interrupted."""
     while True:
         with suppress(Empty):
-            return queue.get(timeout=_LONGEST_WAIT)
+            return queue.get(timeout=LONGEST_WAIT)
 
 
 def wait_for(future: Future) -> None:
     """Wait until a future is done, in a way that can be interrupted."""
     while not future.done():
         with suppress(TimeoutError, CancelledError):
-            future.exception(_LONGEST_WAIT)
+            future.exception(LONGEST_WAIT)
 
 
 def refuse_forked(pid: int) -> None:

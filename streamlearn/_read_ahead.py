@@ -6,7 +6,6 @@ import math
 import threading
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -46,10 +45,10 @@ class _Planned:
     ----------
     before : object
         What was before it, of the planner.
-    plan : Plan, or Exception
-        The latter is why it could not be planned.
+    plan : Plan, Exception or None
+        An exception is why it could not be planned; None: it has been located.
     refined : Plan or None
-        As the reader locates it; None: it has not been refined.
+        As the reader locates it; None: it has not been refined, or has been located.
     refined_from : object
         What was before that, of the reader.
     """
@@ -58,7 +57,7 @@ class _Planned:
 
     def __init__(self, before: Any, plan: Plan | Exception) -> None:
         self.before = before
-        self.plan = plan
+        self.plan: Plan | Exception | None = plan
         self.refined: Plan | None = None
         self.refined_from: Any = None
 
@@ -103,7 +102,6 @@ class Blocks:
         self._reading = Ahead(reader.blocks_alone, reader.least_read_ahead, reader.most_read_ahead)
         keep_freed(_AT_ONCE * planner.largest_block * reader.row_bytes)
         self._n_ahead = min(reader.n_ahead, LAG - 1)
-        self._refining = threading.Lock()
         self._plans: deque[_Planned] = deque()  # that are not located
         self._located: deque[tuple[Any, np.ndarray] | Exception] = deque()  # blocks that are not read
         self._unused: deque[_Planned] = deque()  # all that are not used up
@@ -117,6 +115,7 @@ class Blocks:
         self._use((None, np.empty(0, np.int32), {}))
         self._begun = False
         self.squares: dict[str, float] = {}
+        self._refining = threading.Lock()  # a new one: that of before may have been held when the process was forked
         for waiting in (self._plans, self._located, self._unused, self._moves, self._behind, self._again):
             waiting.clear()
         self._ended = False  # whether all is planned
@@ -228,11 +227,12 @@ class Blocks:
 
     def _refine_ahead(self, is_over: Callable[[], bool]) -> None:
         for planned in list(self._plans):
-            if is_over():
+            if is_over() or isinstance(planned.plan, Exception):
                 return
-            if not isinstance(planned.plan, Exception):
-                with suppress(Exception):  # it is this block's, and comes again when it is due
-                    self._refined(planned)
+            try:
+                self._refined(planned)
+            except Exception:  # it is this block's, and comes again when it is due: none is refined before
+                return
 
     def _has_plan(self) -> bool:
         return bool(self._plans)
@@ -305,14 +305,14 @@ class Blocks:
             self._n_laid_out += len(plan.order)
         self._plans.append(planned)
 
-    def _refined(self, planned: _Planned) -> Plan:
-        """Return the plan of a block as the reader locates it."""
+    def _refined(self, planned: _Planned) -> Plan | None:
+        """Return the plan of a block as the reader locates it; None: it has been located."""
         with self._refining:
-            if planned.refined is None:
+            if planned.refined is None and planned.plan is not None:
                 before = self._reader.before_refining()
                 try:
                     planned.refined_from, planned.refined = before, self._reader.refine(planned.plan)
-                except BaseException:  # an interrupt: half of it must not be lost
+                except BaseException:  # an interrupt, perhaps right after it was done: half of it must not be lost
                     planned.refined = None
                     self._reader.undo_refining(before)
                     raise
@@ -345,6 +345,8 @@ class Blocks:
             if not self._plans or self._plans[0] is not planned:
                 self._plans.appendleft(planned)
             raise
+        with self._refining:  # they are as large as the block's samples
+            planned.plan = planned.refined = None
 
     def close(self) -> None:
         """Wait for what is under way, and forget what was read ahead."""

@@ -2,82 +2,120 @@
 
 from __future__ import annotations
 
+import _thread
+import os
 from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future
 from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import Any
 
-from ._ahead import threads
-from ._interrupts import wait_for
+from ._interrupts import LONGEST_WAIT, refuse_forked
+
+_MANY = 8  # calls that wait for a thread: then there is none, or it has other work
+_queues: dict[int, SimpleQueue] = {}  # of processes: what their threads are to do
 
 
 class Together:
-    """Calls functions, in their order, in a thread and in that of whoever waits for their results.
+    """Calls a function for some things, in a thread and in that of whoever waits for the results.
+
+    The thread stays for others, and takes nothing from who waits: locks of Python's own, such as those of futures, could stay
+    locked when an interrupt comes while they are taken, and queues cannot.
 
     Parameters
     ----------
-    functions : iterable of callable
-
-    Attributes
-    ----------
-    futures : list of Future
-        Of their results.
+    function : callable
+    things : iterable
 
     Examples
     --------
     >>> from streamlearn._together import Together
-    >>> calls = Together([lambda i=i: i * i for i in range(3)])
+    >>> calls = Together(str.upper, ["a", "b", "c"])
     >>> calls.begin()
-    >>> for future in calls.futures:
-    ...     calls.wait(future)
+    >>> [calls.result(thing) for thing in ("a", "c")]
+    ['A', 'C']
     >>> calls.close()
-    >>> [future.result() for future in calls.futures]
-    [0, 1, 4]
     """
 
-    def __init__(self, functions: Iterable[Callable[[], Any]]) -> None:
-        self._waiting: deque[tuple[Future, Callable[[], Any]]] = deque((Future(), function) for function in functions)
-        self.futures = [future for future, _ in self._waiting]
-        self._thread: Future = Future()  # here at first: an interrupt must not lose it
+    def __init__(self, function: Callable[[Any], Any], things: Iterable[Any]) -> None:
+        self._function = function
+        self._waiting = deque(things)
+        self._expected = set(map(id, self._waiting))
+        self._results: dict[int, tuple[BaseException | None, Any]] = {}
+        self._bell: SimpleQueue = SimpleQueue()  # rung by the thread when there is something new
+        self._thread_came = self._thread_left = False
+        self._pid = os.getpid()
 
     def begin(self) -> None:
         """Have the thread begin. Nothing runs on after :meth:`close`, which must be called then."""
-        with suppress(RuntimeError):  # the interpreter is ending, and threads with it
-            threads().submit(self._work)
+        queue = _queues.get(self._pid)
+        if queue is None or queue.qsize() > _MANY:
+            queue = _queues.setdefault(self._pid, SimpleQueue())
+            with suppress(RuntimeError):  # the interpreter is ending: no thread comes
+                _thread.start_new_thread(_serve, (queue,))
+        queue.put(self._work)
 
-    def wait(self, future: Future) -> None:
-        """Wait until a call is over, and make others meanwhile."""
-        while not future.done() and self._call_next():
-            pass
-        wait_for(future)
+    def result(self, thing: Any) -> Any:
+        """Return the result for one of the things, or raise its error, and make other calls until it is there.
+
+        A result is given once; whoever asks again has the function called again.
+        """
+        refuse_forked(self._pid)
+        key = id(thing)
+        while key in self._expected and key not in self._results:
+            try:
+                next_one = self._waiting.popleft()
+            except IndexError:  # the thread has it, unless an interrupt came when it was begun here
+                if self._thread_came:
+                    self._wait_while(lambda: key not in self._results)
+                break
+            if next_one is thing:
+                break
+            self._call(next_one)
+        self._expected.discard(key)
+        if key not in self._results:
+            return self._function(thing)
+        error, value = self._results.pop(key)
+        if error is not None:
+            raise error
+        return value
 
     def close(self) -> None:
         """Cancel what has not begun, and wait for what is under way."""
-        with suppress(IndexError):
-            while True:
-                self._waiting.popleft()[0].cancel()
-        if not self._thread.cancel():
-            wait_for(self._thread)
+        self._waiting.clear()
+        if self._thread_came and self._pid == os.getpid():
+            self._wait_while(lambda: True)
+
+    def _wait_while(self, condition: Callable[[], bool]) -> None:
+        while condition() and not self._thread_left:
+            with suppress(Empty):
+                self._bell.get(timeout=LONGEST_WAIT)
+
+    def _call(self, thing: Any) -> None:
+        try:
+            outcome: tuple[BaseException | None, Any] = None, self._function(thing)
+        except Exception as error:
+            outcome = error, None
+        self._results[id(thing)] = outcome
 
     def _work(self) -> None:
-        if not self._thread.set_running_or_notify_cancel():
-            return
+        self._thread_came = True  # before it takes something: whoever finds nothing that waits knows that it is here
         try:
-            while self._call_next():
-                pass
+            while True:
+                try:
+                    thing = self._waiting.popleft()
+                except IndexError:
+                    return
+                self._call(thing)
+                self._bell.put(None)
         finally:
-            self._thread.set_result(None)
+            self._thread_left = True
+            self._bell.put(None)
 
-    def _call_next(self) -> bool:
-        try:
-            future, function = self._waiting.popleft()
-        except IndexError:
-            return False
-        try:
-            future.set_result(function())
-        except BaseException as error:
-            future.set_exception(error)
-            if not isinstance(error, Exception):
-                raise
-        return True
+
+def _serve(queue: SimpleQueue) -> None:
+    while True:
+        work = queue.get()
+        with suppress(BaseException):  # whoever waits for it calls the function again, and gets the error
+            work()
+        del work

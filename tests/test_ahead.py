@@ -164,6 +164,27 @@ def test_an_error_comes_to_the_caller_whose_turn_it_is():
     ahead.close()
 
 
+def test_the_caller_assists_while_a_call_is_under_way():
+    go_on, told = threading.Event(), []
+
+    def function():
+        if threading.current_thread() is not threading.main_thread():
+            assert go_on.wait(60)
+        return 1
+
+    def assist(is_over):
+        told.append(is_over())
+        go_on.set()
+        while not is_over():
+            time.sleep(0.001)
+        told.append(is_over())
+
+    ahead = Ahead(0)
+    assert [ahead.next(function, assist=assist) for _ in range(2)] == [1, 1]
+    ahead.close()
+    assert told == [False, True]  # the first call was the caller's own
+
+
 def test_close_waits_for_what_is_under_way():
     done = threading.Event()
     begun = threading.Event()

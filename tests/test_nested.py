@@ -7,6 +7,8 @@ import copy
 import itertools
 import pickle
 import re
+import threading
+import time
 import tracemalloc
 import warnings
 from collections import Counter, defaultdict
@@ -32,7 +34,7 @@ from streamlearn import (
 from streamlearn._array_reader import Table
 from streamlearn._arrays import ArrayStream
 from streamlearn._block_reader import BlockReader
-from tests.failing import Numbers, block_pool
+from tests.failing import Numbers, block_pool, reading_together
 
 RARE = 1e-9
 SIZE = 5
@@ -403,6 +405,21 @@ def test_files_give_the_same_samples_with_any_number_of_threads(prefetch):
         return np.concatenate(batches)
 
     np.testing.assert_array_equal(taken(prefetch), taken(0))
+
+
+def test_files_in_muxes_are_read_two_at_a_time():
+    threads = set()
+
+    class Noting(Numbers):
+        def read(self, block):
+            threads.add(threading.get_ident())
+            time.sleep(0.001)
+            return super().read(block)
+
+    muxes = [StochasticMux(block_pool([Noting(k, [500] * 4) for i in range(8)]), 4, 64) for k in range(4)]
+    with reading_together():
+        rows_of(StochasticMux(muxes, 3, 256), 40_000)
+    assert len(threads) == 2
 
 
 def test_a_block_that_cannot_be_read_is_named():

@@ -105,6 +105,65 @@ def test_what_the_caller_refines_while_he_waits_changes_nothing(ahead, pools, mo
     assert n_refined > 10
 
 
+def test_who_waits_for_the_thread_refines_plans_meanwhile(pools, monkeypatch):
+    monkeypatch.setattr(Ahead, "_pays", lambda self: True)
+    iterator, blocks = refining(pools)
+    refine, locate, refined_here, located_here = type(blocks._reader).refine, ArrayReader.locate, [], []
+
+    def is_here():
+        return threading.current_thread() is threading.main_thread()
+
+    def refining_here(self, plan):
+        refined_here.append(is_here())
+        return refine(self, plan)
+
+    def slowly(self, plan):
+        located_here.append(is_here())
+        time.sleep(0.01)
+        return locate(self, plan)
+
+    monkeypatch.setattr(type(blocks._reader), "refine", refining_here)
+    monkeypatch.setattr(ArrayReader, "locate", slowly)
+    for _ in range(80):
+        iterator.take(4096)
+    iterator.close()
+    assert not all(located_here)
+    assert sum(refined_here) > sum(located_here)  # more than those that are all done here
+
+
+def test_nothing_is_refined_once_the_thread_is_done(pools):
+    iterator, blocks = refining(pools)
+    blocks._plan_ahead()
+    blocks._refine_ahead(lambda: True)
+    assert [planned.refined for planned in blocks._plans] == [None]
+    blocks._refine_ahead(lambda: False)
+    assert blocks._plans[0].refined is not None
+    iterator.take(100)
+    assert all(planned.plan is None and planned.refined is None for planned in blocks._unused)  # they are large
+    iterator.close()
+
+
+def test_plans_are_refined_in_their_order_after_an_error(pools, monkeypatch):
+    whole, _ = refining(pools)
+    rows = whole.take(5_000)[0]["X"]
+    iterator, blocks = refining(pools)
+    refine, calls = type(blocks._reader).refine, []
+
+    def fails(self, plan):
+        calls.append(plan)
+        if len(calls) == 1:
+            raise MemoryError
+        return refine(self, plan)
+
+    monkeypatch.setattr(type(blocks._reader), "refine", fails)
+    for _ in range(3):
+        blocks._plan_ahead()
+    blocks._refine_ahead(lambda: False)
+    assert [planned.refined for planned in blocks._plans] == [None] * 3
+    np.testing.assert_array_equal(iterator.take(5_000)[0]["X"], rows)
+    iterator.close()
+
+
 @pytest.mark.parametrize("half", [False, True])
 @pytest.mark.parametrize("by_caller", [False, True])
 @pytest.mark.parametrize("size", [256, 10_240])  # the second spans several of the first blocks

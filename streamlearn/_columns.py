@@ -126,11 +126,19 @@ class Columns(Chosen):
         refuse_missing(self.names, schema.names, where)
         for name in self.names:
             kind, found = self.types[name], schema.field(name).type
-            if found != kind and _loose(found) != _loose(kind):
+            if found != kind and _loose(found) != _loose(kind) and not self._becomes_alike(name, found, where):
                 raise ValueError(
                     f"{where}: column {name!r} is {found}, but {kind} in the first file. Convert one of them, or leave the "
                     "column out with features=."
                 )
+
+    def _becomes_alike(self, name: str, found: Any, where: str) -> bool:
+        """Whether a feature of this type becomes what it is in the first file: all numbers are float64, nothing is null."""
+        if name not in self.features or (self.dtype != np.float64 and not self.is_frame):
+            return False
+        if _is_null(found):
+            return True
+        return {_kind(kind, name, where) for kind in (found, self.types[name])} == {"number"}
 
     def convert(self, table: Any, part: str | None = None, places: np.ndarray | None = None) -> dict[str, Any]:
         """Return the parts of a table, or one of them.
@@ -202,7 +210,7 @@ class Columns(Chosen):
             return np.concatenate(columns, axis=1, dtype=self.dtype)
         # In one step, of which threads make the most; several batches would have to be joined, which is the slower way.
         if self.is_matrix and len(batches := table.select(self.features).to_batches()) == 1:
-            return batches[0].to_tensor(null_to_nan=True, row_major=True).to_numpy()
+            return batches[0].to_tensor(null_to_nan=True, row_major=True).to_numpy().astype(self.dtype, copy=False)
         X = empty_rows(len(table), len(self.features), self.dtype)
         for j, name in enumerate(self.features):
             X[:, j] = _numbers(table.column(name))
@@ -251,6 +259,11 @@ def _loose(kind: Any) -> Any:
     if pa.types.is_integer(kind) or pa.types.is_null(kind):
         return "integer"
     return kind
+
+
+def _is_null(kind: Any) -> bool:
+    pa = require("pyarrow", extra="parquet", purpose="reading columns")
+    return pa.types.is_null(kind)
 
 
 def _kind(kind: Any, name: str, where: str) -> str:

@@ -16,6 +16,17 @@ from ._pool import StreamPool
 from ._sources import TableSource, check_options, stream_pool
 
 _HEADER_BYTES = 2**16
+# what files begin with that are no plain text
+_MARKS = {
+    b"\x1f\x8b": "compressed (gzip)",
+    b"BZh": "compressed (bzip2)",
+    b"\xfd7zXZ": "compressed (xz)",
+    b"(\xb5/\xfd": "compressed (zstd)",
+    b"PK\x03\x04": "compressed (zip)",
+    b"\xff\xfe": "text in UTF-16",
+    b"\xfe\xff": "text in UTF-16",
+}
+_LONGEST_MARK = max(map(len, _MARKS))
 
 
 class CsvSource(TableSource):
@@ -153,6 +164,12 @@ def from_csv(
         if name not in targets and kind is not None and (pa.types.is_integer(kind) or pa.types.is_null(kind)):
             types[name] = pa.float64()
     types.update(column_types or {})
+    for name in {*chosen, *targets}:
+        if name in types and pa.types.is_binary(types[name]):
+            raise ValueError(
+                f"{files[0]!r}: column {name!r} holds text that is not UTF-8: convert the file, or leave the column out with "
+                "features=."
+            )
     schema = pa.schema([(name, types[name]) for name in headers[0]])
     columns = Columns(
         schema,
@@ -171,6 +188,13 @@ def from_csv(
 
 
 def _first_line(path: str, delimiter: str, storage_options: Any) -> bytes:
+    with open_file(path, storage_options) as file:
+        start = file.read(_LONGEST_MARK)
+    for mark, kind in _MARKS.items():
+        if start.startswith(mark):
+            raise ValueError(
+                f"{path!r} is {kind}, which cannot be read by the block: decompress or convert it, or write it as Parquet."
+            )
     with open_file(path, storage_options) as file:
         for text, ends in whole_lines(file, _HEADER_BYTES, delimiter.encode(), path):
             if text[: int(ends[0])].strip():

@@ -496,6 +496,11 @@ class StreamingEstimator(InnerMethods, MetaEstimatorMixin, BaseEstimator):
         -------
         self : StreamingEstimator
         """
+        if isinstance(X, Streamer) or is_pool(X):
+            raise TypeError(
+                "partial_fit takes the arrays of one batch: pass streams to fit (which goes on with warm_start=True), or one to "
+                "iter_fit."
+            )
         self._check_params()
         params = self._routed("partial_fit", params)
         fresh = not self.__sklearn_is_fitted__()

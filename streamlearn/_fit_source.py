@@ -118,6 +118,8 @@ def _refuse_what_looks_like_streams(X: Any) -> None:
         return
     if not len(X):
         raise ValueError("X is an empty list: pass arrays, a pool or a list of Streamers, at least one.")
+    if isinstance(X[0], dict) or (isinstance(X[0], tuple) and X[0] and getattr(X[0][0], "ndim", 0) > 0):
+        raise TypeError("X is a list of batches: make a stream of them, fit([Streamer(batches)]).")
     if isinstance(X[0], Iterator) or callable(X[0]):
         kind = "running generators or other iterators" if isinstance(X[0], Iterator) else "functions"
         raise TypeError(f"X is a list of {kind}: make streams of them, [Streamer(function, *args), ...].")

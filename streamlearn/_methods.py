@@ -143,7 +143,7 @@ class InnerMethods:
         return self.estimator_.get_feature_names_out(input_features)
 
     @available_if(inner_has("score"))
-    def score(self, X: Any, y: Any = None, **params: Any) -> float:
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None, **params: Any) -> float:
         """Score the trained estimator, by ``scoring`` or as the estimator does.
 
         Parameters
@@ -152,14 +152,18 @@ class InnerMethods:
             Samples, or streams of them, which are scored over all their rows.
         y : array-like, optional
             Targets; ignored beside a pool.
+        sample_weight : array-like of shape (n_samples,), optional
+            Weights of the samples of arrays; streams yield their own.
         **params
-            Such as ``sample_weight``, with arrays.
+            Further keywords of the estimator's ``score``, with arrays.
 
         Returns
         -------
         score : float
         """
         check_is_fitted(self)
+        if sample_weight is not None:
+            params["sample_weight"] = sample_weight
         X = [X] if isinstance(X, Streamer) else X
         if is_pool(X):
             scorer = scorer_for(self.estimator_, self.scoring)

@@ -40,6 +40,8 @@ class StreamPool(Sequence):
     ----------
     weights : ndarray of shape (n_streams,) or None
     names : tuple of str
+    shape : tuple of int
+        ``(n_streams,)``: scikit-learn then takes parts of a pool as pools, with weights and names.
 
     Raises
     ------
@@ -88,7 +90,7 @@ class StreamPool(Sequence):
             weights = _read_only(np.array(weights))
         self._weights: np.ndarray | None = weights
         if names is None:
-            names = getattr(streams, "names", None) or [str(i) for i in range(n)]
+            names = getattr(streams, "names", None) or _positions(n)
         self._names = tuple(names)
         if len(self._names) != n:
             raise ValueError(f"names must hold a name for each of the {n} streams, got {len(self._names)}.")
@@ -109,6 +111,17 @@ class StreamPool(Sequence):
         """A name for each stream."""
         return self._names
 
+    @property
+    def shape(self) -> tuple[int]:
+        """As that of an array: scikit-learn then takes parts of a pool as pools, with weights and names."""
+        return (len(self._streams),)
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        raise TypeError(
+            f"{self!r} is a pool of streams, no array: what needs arrays cannot be fitted to it, nor be a step before a "
+            "StreamingEstimator. Fit a StreamingEstimator of it (it may transform), or let the streams' functions do it."
+        )
+
     def __len__(self) -> int:
         return len(self._streams)
 
@@ -121,6 +134,8 @@ class StreamPool(Sequence):
     def __getitem__(self, index: slice | Sequence | np.ndarray) -> StreamPool: ...
     def __getitem__(self, index: Any) -> Streamer | StreamPool:
         """Return one stream for an int, a pool for a slice, an array or list of ints, or a boolean mask."""
+        if isinstance(index, tuple) and len(index) == 2 and index[1] is Ellipsis:  # as scikit-learn indexes arrays
+            index = index[0]
         if isinstance(index, numbers.Integral) and not isinstance(index, (bool, np.bool_)):
             return self._streams[int(index)]
         if isinstance(index, slice):
@@ -151,7 +166,10 @@ class StreamPool(Sequence):
         if (self._weights is None) != (other._weights is None):
             raise ValueError("only one of the two pools has weights: give both weights, or neither.")
         weights = None if self._weights is None else np.concatenate([self._weights, other.weights])
-        return StreamPool([*self._streams, *other._streams], weights=weights, names=[*self._names, *other._names])
+        names: list[str] | None = [*self._names, *other._names]
+        if all(pool._names == _positions(len(pool)) for pool in (self, other)):
+            names = None
+        return StreamPool([*self._streams, *other._streams], weights=weights, names=names)
 
     def __copy__(self) -> StreamPool:
         return self
@@ -167,6 +185,11 @@ class StreamPool(Sequence):
         shown = ", ".join(map(repr, self._names[:3])) + (", ..." if n > 3 else "")
         weighted = "" if self._weights is None else "; weighted"
         return f"StreamPool({n} stream{'' if n == 1 else 's'}{': ' if n else ''}{shown}{weighted})"
+
+
+def _positions(n: int) -> tuple[str, ...]:
+    """Names of streams that were given none."""
+    return tuple(map(str, range(n)))
 
 
 def _read_only(array: np.ndarray) -> np.ndarray:

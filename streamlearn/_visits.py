@@ -54,7 +54,8 @@ def check_weights(weights: Any, n_streams: int, name: str = "pool_weights") -> n
         raise ValueError(f"{name} must be numbers, one for each stream, got {weights!r}.") from None
     if array.shape != (n_streams,):
         raise ValueError(
-            f"{name} must hold one number for each of the {n_streams} streams, got shape {array.shape}: {weights!r}."
+            f"{name} must hold one number for each of the {n_streams} streams, got shape {array.shape}: {weights!r}. (Parts of a "
+            "pool, as in cross-validation, have the weights that StreamPool(weights=...) gave their streams.)"
         )
     bad = np.flatnonzero(~(np.isfinite(array) & (array >= 0)))
     if bad.size:

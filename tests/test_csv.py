@@ -1,6 +1,7 @@
 """from_csv against what pandas reads."""
 
 import csv
+import importlib
 import os
 
 import numpy as np
@@ -168,3 +169,23 @@ def test_a_file_that_is_deleted_while_training(directory):
     os.remove(directory / "f2.csv")
     with pytest.raises(FileNotFoundError, match=r"f2\.csv' is gone"):
         StreamingEstimator(SGDClassifier(), random_state=0).fit(pool)
+
+
+@pytest.mark.parametrize("kind", ["gzip", "bz2", "lzma"])
+def test_compressed_files_are_told(kind, tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_bytes(importlib.import_module(kind).compress(b"a,y\n1,0\n2,1\n"))
+    with pytest.raises(
+        ValueError, match=r"x\.csv' is compressed \(.*\), which cannot be read by the block: decompress"
+    ):
+        from_csv(str(path), target="y")
+
+
+def test_text_that_is_not_utf_8_is_told(tmp_path):
+    (tmp_path / "latin.csv").write_bytes("a,s,y\n1,caf\u00e9,0\n2,the,1\n".encode("latin-1"))
+    with pytest.raises(ValueError, match=r"latin\.csv': column 's' holds text that is not UTF-8: convert the file"):
+        from_csv(str(tmp_path / "latin.csv"), target="y")
+    assert len(from_csv(str(tmp_path / "latin.csv"), target="y", features=["a"])) == 1
+    (tmp_path / "wide.csv").write_bytes("a,y\n1,0\n".encode("utf-16"))
+    with pytest.raises(ValueError, match=r"wide\.csv' is text in UTF-16"):
+        from_csv(str(tmp_path / "wide.csv"), target="y")

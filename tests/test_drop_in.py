@@ -21,7 +21,7 @@ from sklearn.feature_extraction.text import HashingVectorizer
 from sklearn.kernel_approximation import Nystroem
 from sklearn.linear_model import Perceptron, SGDClassifier, SGDOneClassSVM, SGDRegressor
 from sklearn.metrics import adjusted_rand_score
-from sklearn.model_selection import cross_val_score
+from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.multioutput import MultiOutputClassifier, MultiOutputRegressor
 from sklearn.naive_bayes import BernoulliNB, CategoricalNB, ComplementNB, GaussianNB, MultinomialNB
 from sklearn.neural_network import MLPClassifier, MLPRegressor
@@ -354,3 +354,18 @@ def test_batches_without_weight_are_left_out(batch_size):
     assert model.classes_.tolist() == [0, 1, 2]
     with pytest.raises(ValueError, match="zero"):
         model.fit(X, y, sample_weight=np.zeros(150))
+
+
+def test_a_search_scores_with_sample_weight():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(600, 3))
+    y = (X[:, 0] + rng.normal(size=600) > 0).astype(int)
+    weight = np.where(y == 0, 50.0, 1.0)
+    grid = {"var_smoothing": [1e-9, 1.0]}
+    alone = GridSearchCV(GaussianNB(), grid, cv=3).fit(X, y, sample_weight=weight)
+    within = GridSearchCV(
+        StreamingEstimator(GaussianNB()), {f"estimator__{name}": values for name, values in grid.items()}, cv=3
+    ).fit(X, y, sample_weight=weight)
+    np.testing.assert_allclose(within.cv_results_["mean_test_score"], alone.cv_results_["mean_test_score"])
+    model = within.best_estimator_
+    assert model.score(X, y, weight) == model.score(X, y, sample_weight=weight) == alone.score(X, y, weight)

@@ -357,3 +357,16 @@ def test_one_stream_is_a_pool_of_one():
     assert model.score(stream) == model.score(X, y)
     with pytest.raises(TypeError, match="pool"):
         model.iter_fit(from_arrays(X, y))
+
+
+def test_what_is_no_batch_and_no_pool_is_told():
+    model = StreamingEstimator(SGDClassifier())
+    batch = (np.ones((4, 2)), np.array([0, 1, 0, 1]))
+    for streams in (from_arrays(*batch), Streamer([batch]), [Streamer([batch])]):
+        with pytest.raises(TypeError, match="partial_fit takes the arrays of one batch: pass streams to fit"):
+            model.partial_fit(streams)
+    for batches in ([batch, batch], [{"X": batch[0], "y": batch[1]}] * 2):
+        with pytest.raises(
+            TypeError, match=r"X is a list of batches: make a stream of them, fit\(\[Streamer\(batches\)\]\)"
+        ):
+            model.fit(batches)

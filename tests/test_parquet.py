@@ -495,3 +495,47 @@ def test_streams_of_a_column_that_are_in_different_passes_count_their_blocks_eac
         iterator = StochasticMux(pool, 2, 3, random_state=seed).generate()
         assert len(list(itertools.islice(iterator, 3000))) == 3000
         iterator.close()
+
+
+NULLABLE = {
+    "ints": pd.DataFrame({"k": [1, 2, 3, 4], "a": [1.0, 2.0, 3.0, 4.0], "y": [0, 1, 0, 1]}),
+    "floats": pd.DataFrame({"k": [5, None, 7, 8], "a": [5.0, 6.0, 7.0, 8.0], "y": [0, 1, 0, 1]}),
+    "singles": pd.DataFrame({"k": [9, 10, 11, 12], "a": np.arange(9, 13, dtype=np.float32), "y": [0, 1, 0, 1]}),
+    "bools": pd.DataFrame({"k": [True, False, True, True], "a": [13.0, 14.0, 15.0, 16.0], "y": [0, 1, 0, 1]}),
+    "nulls": pd.DataFrame({"k": [None] * 4, "a": [17.0, 18.0, 19.0, 20.0], "y": [0, 1, 0, 1]}),
+}
+
+
+@pytest.mark.parametrize(
+    "order", [list(NULLABLE), list(NULLABLE)[::-1], ["floats", "ints", "bools", "singles", "nulls"]]
+)
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_numbers_of_one_feature_may_have_several_types(order, shuffle, tmp_path):
+    """As pandas writes them: a column of ints with a null becomes floats, one of nulls alone has no type."""
+    for i, name in enumerate(order):
+        NULLABLE[name].to_parquet(tmp_path / f"{i}.parquet")
+    pool = from_parquet(str(tmp_path), target="y", shuffle=shuffle)
+    X = drained(pool)[0]
+    expected = np.concatenate([NULLABLE[name][["k", "a"]].astype(float).to_numpy() for name in order])
+    assert X.dtype == np.float64
+    np.testing.assert_array_equal(in_order(X[:, ::-1]), in_order(expected[:, ::-1]))
+
+
+def test_a_text_may_be_null_in_all_of_a_file(tmp_path):
+    frames = [pd.DataFrame({"s": texts, "y": [0, 1]}) for texts in (["a", "b"], [None, None], ["c", None])]
+    for i, frame in enumerate(frames):
+        frame.to_parquet(tmp_path / f"{i}.parquet")
+    X = [
+        item["X"]["s"].tolist() for stream in from_parquet(str(tmp_path), target="y", shuffle=False) for item in stream
+    ]
+    assert [None if pd.isna(text) else text for (text,) in X] == ["a", "b", None, None, "c", None]
+
+
+@pytest.mark.parametrize(("kinds", "column"), [((np.float32, np.float64), "a"), ((int, float), "y")])
+def test_types_that_would_change_what_is_learned_are_refused(kinds, column, tmp_path):
+    for i, kind in enumerate(kinds):
+        frame = pd.DataFrame({"a": np.arange(4, dtype=np.float32), "y": [0, 1, 0, 1]})
+        frame[column] = frame[column].astype(kind)
+        frame.to_parquet(tmp_path / f"{i}.parquet")
+    with pytest.raises(ValueError, match=rf"1\.parquet': column '{column}' is double, but"):
+        len(list(from_parquet(str(tmp_path), target="y")[1]))

@@ -11,11 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 from sklearn.base import clone
-from sklearn.model_selection import GroupKFold, KFold, ShuffleSplit, train_test_split
+from sklearn.linear_model import SGDClassifier
+from sklearn.model_selection import GroupKFold, KFold, ShuffleSplit, cross_validate, train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils import _safe_indexing, indexable
 from sklearn.utils.validation import _num_samples
 
-from streamlearn import ChainMux, RoundRobinMux, StochasticMux, Streamer, StreamPool, from_arrays
+from streamlearn import ChainMux, RoundRobinMux, StochasticMux, Streamer, StreamingEstimator, StreamPool, from_arrays
 
 NAMES = ("A", "B", "C", "D", "E")
 
@@ -370,3 +373,65 @@ def test_a_part_of_an_array_pool_is_one_as_well():
     pool = from_arrays(np.arange(12)[:, None], n_streams=6)
     items = RoundRobinMux(pool[[5, 0]] + pool[2:3])
     assert sorted(int(item["X"][0]) for item in items) == [0, 1, 4, 5, 10, 11]
+
+
+# -- parts that scikit-learn takes ------------------------------------------------------------------------------------------
+
+
+def weighted():
+    X = np.random.default_rng(0).normal(size=(1200, 3))
+    y = (X[:, 0] > 0).astype(int)
+    weights = [1000, *[1] * 11]
+    return StreamPool(from_arrays(X, y, n_streams=12), weights=weights, names=list("abcdefghijkl"))
+
+
+def test_parts_of_a_pool_keep_weights_and_names():
+    pool = weighted()
+    train, test = train_test_split(pool, random_state=0)
+    for part in (train, test):
+        assert isinstance(part, StreamPool)
+        assert [pool.weights[pool.names.index(name)] for name in part.names] == part.weights.tolist()
+    assert sorted(train.names + test.names) == sorted(pool.names)
+
+
+@pytest.mark.parametrize("n_jobs", [None, 2])
+def test_cross_validation_trains_with_the_weights_of_the_pool(n_jobs):
+    model = StreamingEstimator(SGDClassifier(), lam=4, n_active=2, max_batches=20, random_state=0)
+    cv = KFold(3)
+    found = cross_validate(model, weighted(), cv=cv, return_estimator=True, n_jobs=n_jobs)["estimator"]
+    for fitted, (train, _) in zip(found, cv.split(weighted()), strict=True):
+        assert fitted.stream_names_ == tuple(weighted().names[i] for i in train)
+        shares = fitted.stream_counts_ / fitted.stream_counts_.sum()
+        assert (shares[0] > 0.9) == (train[0] == 0)
+        np.testing.assert_array_equal(model.fit(weighted()[train]).stream_counts_, fitted.stream_counts_)
+
+
+def test_errors_in_folds_name_the_stream():
+    def breaks():
+        yield np.ones((5, 2)), [0, 1, 0, 1, 0]
+        raise OSError("the disk is gone")
+
+    good = [(np.ones((5, 2)), [0, 1, 0, 1, 0])]
+    pool = StreamPool([*[Streamer(good)] * 5, Streamer(breaks)], names=[*"abcde", "BAD"])
+    model = StreamingEstimator(SGDClassifier(), classes=[0, 1], mode="exhaustive")
+    with pytest.raises(OSError, match="disk") as caught:
+        cross_validate(model, pool, cv=KFold(3), error_score="raise")
+    assert any("'BAD' at position" in note for note in caught.value.__notes__)
+
+
+def test_what_needs_arrays_is_told_what_a_pool_is():
+    for fails in (StandardScaler(), make_pipeline(StandardScaler(), StreamingEstimator(SGDClassifier()))):
+        with pytest.raises(TypeError, match=r"is a pool of streams, no array: .* Fit a StreamingEstimator of it"):
+            fails.fit(weighted())
+
+
+def test_weights_for_another_number_of_streams_say_which_go_with_parts():
+    model = StreamingEstimator(SGDClassifier(), pool_weights=[1] * 12)
+    with pytest.raises(ValueError, match=r"the weights that StreamPool\(weights=...\) gave"):
+        model.fit(weighted()[:8])
+
+
+def test_pools_that_are_joined_have_names_of_their_own():
+    unnamed = StreamPool(["ab", "cd"])
+    assert (unnamed + unnamed).names == ("0", "1", "2", "3")
+    assert (unnamed + StreamPool(["ef"], names=["x"])).names == ("0", "1", "x")

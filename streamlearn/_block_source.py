@@ -72,6 +72,10 @@ class BlockSource:
         """Say which block it is, where several sources read the rows of one; None: no other source reads it."""
         return None
 
+    def n_read(self) -> int | None:
+        """Number of blocks that this source and others that share them have read; None: each at each call of :meth:`read`."""
+        return None
+
     def where(self, block: int) -> str:
         """Say where a block lies, for errors."""
         return f"block {block}"

@@ -91,11 +91,21 @@ class BlockStream(SampleStream):
 
     def _in_order(self, n: int) -> Iterator[dict[str, Any]]:
         with self._source.opened():
+            waiting: list[dict[str, Any]] = []  # small blocks, which are joined
             for block in self._blocks():
                 columns = read_block(self._source, block)
-                size = n_rows(columns["X"])
+                size = _size(columns)
+                is_small = 2 * size <= n and (not waiting or _kinds(columns) == _kinds(waiting[0]))
+                if waiting and not (is_small and sum(map(_size, waiting)) + size <= n):
+                    yield _joined(waiting)
+                    waiting = []
+                if is_small:
+                    waiting.append(columns)
+                    continue
                 for start in range(0, size, n):
                     yield {name: slice_rows(values, start, min(start + n, size)) for name, values in columns.items()}
+            if waiting:
+                yield _joined(waiting)
 
     def _where(self, row: int) -> str:
         rows = self._source.rows()
@@ -109,3 +119,21 @@ class BlockStream(SampleStream):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self._source.name} ({', '.join(self._source.parts)})>"
+
+
+def _size(columns: dict[str, Any]) -> int:
+    return n_rows(columns["X"])
+
+
+def _kinds(columns: dict[str, Any]) -> list[Any]:
+    """Return what must be the same for blocks to be joined as they are."""
+    return [
+        (type(values), getattr(values, "dtype", None), getattr(values, "shape", (0,))[1:])
+        for values in columns.values()
+    ]
+
+
+def _joined(blocks: list[dict[str, Any]]) -> dict[str, Any]:
+    return (
+        blocks[0] if len(blocks) == 1 else {name: concat_rows([block[name] for block in blocks]) for name in blocks[0]}
+    )

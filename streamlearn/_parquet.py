@@ -10,6 +10,7 @@ import numpy as np
 from ._blocks import CACHE_BYTES
 from ._columns import Columns
 from ._files import list_files, refuse_missing
+from ._groups import NAN, Groups, sorted_by
 from ._optional import require
 from ._parquet_files import ParquetFiles, try_filter
 from ._pool import StreamPool
@@ -25,8 +26,8 @@ class ParquetSource(TableSource):
     name : str
     blocks : list of (file, row group)
         A row group of None stands for all of the file.
-    group : pyarrow expression, optional
-        Which rows; ``counts`` then tells how many there are in each block.
+    group : tuple of one value, optional
+        Which rows: those of a value of the column that groups them; ``counts`` then tells how many there are in each block.
     """
 
     reads_together = True  # decoding does not need the interpreter
@@ -36,7 +37,7 @@ class ParquetSource(TableSource):
         files: ParquetFiles,
         name: str,
         blocks: list[tuple[int, int | None]],
-        group: Any = None,
+        group: tuple[Hashable] | None = None,
         counts: Any = None,
     ) -> None:
         super().__init__(name, files.columns)
@@ -60,7 +61,9 @@ class ParquetSource(TableSource):
     def table(self, block: int, names: list[str]) -> Any:
         self.rows()
         file, row_group = self._places[block]
-        return self._files.read(file, row_group or 0, self._group, names)
+        if self._group is None:
+            return self._files.read(file, row_group or 0, names)
+        return self._files.read_group(file, row_group or 0, self._group[0], names)
 
     def read_in_order(self, block: int, places: np.ndarray) -> dict[str, Any]:
         columns = self._files.columns
@@ -69,6 +72,9 @@ class ParquetSource(TableSource):
 
     def identity(self, block: int) -> Hashable:
         return None if self._group is None else (id(self._files), *self._places[block])
+
+    def n_read(self) -> int | None:
+        return None if self._files.groups is None else self._files.groups.n_read
 
     def where(self, block: int) -> str:
         file, row_group = self._places[block]
@@ -105,8 +111,9 @@ def from_parquet(
         Column of weights.
     group_by : "file", "row_group" or a column, default="file"
         What a stream is: which unit of the files, or the rows of a value of a column (which is ``by`` where data is in memory).
-        By the values of a column, each stream reads every row group that has rows of its value: files that are partitioned or
-        sorted by it are read once, others many times.
+        By the values of a column, each stream reads every row group that has rows of its value, which are sorted by value and
+        kept for the others, up to ``cache_bytes``. Where they are more, files that are partitioned or sorted by the column are
+        read once, others many times.
     filters : list of tuples or pyarrow.compute.Expression, optional
         Which rows, as in :func:`pyarrow.parquet.read_table`. Row groups that cannot have any are not read.
     window : int, optional
@@ -177,7 +184,7 @@ def from_parquet(
     by_column = group_by not in ("file", "row_group")
     if by_column:
         refuse_missing([group_by], [*schema.names, "file", "row_group"], where)
-        files.group_by = group_by
+        files.groups = Groups(group_by, options["cache_bytes"])
     without = (*(files.partitions if features is None else ()), *([group_by] if by_column else ()))
     files.columns = Columns(schema, target, features, sample_weight, where, without)
     files.filters = _as_expression(filters, schema, where)
@@ -229,25 +236,24 @@ def _by_partition(files: ParquetFiles, name: str) -> list[ParquetSource]:
 
 def _by_values(files: ParquetFiles, name: str) -> list[ParquetSource]:
     """Read the one column, to find its values and how many rows of each there are in each row group."""
-    import pyarrow.compute as pc
-
     places: dict[Any, list[tuple[int, int | None]]] = {}
     counts: dict[Any, list[int]] = {}
     for file in range(len(files.paths)):
         for row_group in range(len(files.row_groups(file))):
-            column = files.read(file, row_group, None, [name]).column(0)
-            for pair in column.value_counts().to_pylist():
-                places.setdefault(pair["values"], []).append((file, row_group))
-                counts.setdefault(pair["values"], []).append(pair["counts"])
+            _, found = sorted_by(files.read(file, row_group, [name]), name)
+            for value, (_, count) in found.items():
+                if count:
+                    places.setdefault(value, []).append((file, row_group))
+                    counts.setdefault(value, []).append(count)
     files.close()
-    found = sorted(places, key=lambda value: (value is None, value))
+    values = sorted(places, key=lambda value: (value is None, value == NAN, 0 if value in (None, NAN) else value))
     return [
         ParquetSource(
             files,
-            str(value),
+            "nan" if value == NAN else str(value),
             places[value],
-            pc.field(name).is_null() if value is None else pc.field(name) == pc.scalar(value),
+            (value,),
             np.array(counts[value], np.int64),
         )
-        for value in found
+        for value in values
     ]

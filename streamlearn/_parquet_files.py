@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import threading
 from collections import OrderedDict
+from collections.abc import Hashable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ._files import is_gone, is_url, partition_of, refuse_missing, short_names
+from ._groups import Groups
 from ._optional import require
 
 
@@ -116,7 +119,7 @@ class ParquetFiles:
         self.storage_options = storage_options
         self.partitions = _typed([partition_of(path) for path in paths])
         self.filters: Any = None
-        self.group_by: str | None = None
+        self.groups: Groups | None = None
         self.columns: Any = None
         self._rows: list[np.ndarray | None] | None = None  # of a file: None, if it cannot be used
         self._counted: dict[int, np.ndarray] = {}
@@ -234,7 +237,7 @@ class ParquetFiles:
         if self.filters is None:
             return own
         if file not in self._counted:
-            self._counted[file] = np.array([self.count(file, group, None) for group in range(len(own))], np.int64)
+            self._counted[file] = np.array([self._count(file, group) for group in range(len(own))], np.int64)
         return self._counted[file]
 
     def _rows_or_none(self, file: int) -> np.ndarray | None:
@@ -254,7 +257,7 @@ class ParquetFiles:
         if self._schema is None or not own.equals(self._schema):
             schema, where = self.schema(file, own), repr(self.paths[file])
             self.columns.check(schema, where)
-            refuse_missing([] if self.group_by is None else [self.group_by], schema.names, where)
+            refuse_missing([] if self.groups is None else [self.groups.column], schema.names, where)
             try_filter(self.filters, schema, where)
             self._schema = own if self._schema is None else self._schema
 
@@ -272,22 +275,23 @@ class ParquetFiles:
             path, filesystem=filesystem, partition_expression=guarantee, row_groups=[group]
         )
 
-    def _condition(self, group: Any) -> Any:
-        if group is None:
-            return self.filters
-        return group if self.filters is None else group & self.filters
-
-    def count(self, file: int, row_group: int, group: Any) -> int:
-        options = {"schema": self.schema(file), "columns": [], "filter": self._condition(group), "use_threads": False}
+    def _count(self, file: int, row_group: int) -> int:
+        options = {"schema": self.schema(file), "columns": [], "filter": self.filters, "use_threads": False}
         return self._fragment(file, row_group).scanner(**options).count_rows()
 
-    def read(self, file: int, row_group: int, group: Any, names: list[str]) -> Any:
-        """Read columns of a row group: the rows that pass the filters and belong to the group."""
+    def read_group(self, file: int, row_group: int, value: Hashable, names: list[str]) -> Any:
+        """Read columns of a row group: the rows that pass the filters and have a value (see :func:`group_of`)."""
+        assert self.groups is not None
+        path = self.paths[file]
+        stamp = None if is_url(path) else _stamp(path)
+        return self.groups.rows((file, row_group), stamp, value, names, functools.partial(self.read, file, row_group))
+
+    def read(self, file: int, row_group: int, names: list[str]) -> Any:
+        """Read columns of a row group: the rows that pass the filters."""
         pa = require("pyarrow", extra="parquet", purpose="from_parquet")
-        condition = self._condition(group)
-        if condition is not None:
+        if self.filters is not None:
             fragment = self._fragment(file, row_group)
-            return fragment.to_table(schema=self.schema(file), columns=names, filter=condition, use_threads=False)
+            return fragment.to_table(schema=self.schema(file), columns=names, filter=self.filters, use_threads=False)
         from_file = [name for name in names if name not in self.partitions]
         path = self.paths[file]
         stamp = None if is_url(path) else _stamp(path)

@@ -1,5 +1,6 @@
 """Block streams, on a source in memory that counts and can fail."""
 
+import itertools
 import os
 import signal
 import threading
@@ -9,6 +10,8 @@ import weakref
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sklearn.linear_model import SGDClassifier
 
 from streamlearn import StochasticMux, StreamingEstimator, StreamPool, _ahead, from_arrays
@@ -298,3 +301,14 @@ def test_rows_without_values_can_be_mixed():
 
     X, _, _ = drained(StreamPool([BlockStream(Empty(f"s{i}", [9000] * 3)) for i in range(6)]), lam=None)
     assert X.shape == (6 * 27_000, 0)
+
+
+@given(st.lists(st.integers(0, 30), min_size=1, max_size=20), st.integers(1, 40))
+def test_small_blocks_are_joined_where_all_is_read_in_order(sizes, n):
+    stream = BlockStream(Memory("s", sizes))
+    batches = [batch["X"][:, 0] for batch in stream._in_order(n)]
+    np.testing.assert_array_equal(np.concatenate([np.empty(0), *batches]), np.arange(sum(sizes)))
+    assert all(0 < len(batch) <= n for batch in batches)
+    if 2 * max(sizes) <= n:
+        for one, other in itertools.pairwise(batches):  # two that follow each other are more than one could be
+            assert len(one) + len(other) > n

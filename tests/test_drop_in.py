@@ -368,4 +368,8 @@ def test_a_search_scores_with_sample_weight():
     ).fit(X, y, sample_weight=weight)
     np.testing.assert_allclose(within.cv_results_["mean_test_score"], alone.cv_results_["mean_test_score"])
     model = within.best_estimator_
-    assert model.score(X, y, weight) == model.score(X, y, sample_weight=weight) == alone.best_estimator_.score(X, y, weight)
+    assert (
+        model.score(X, y, weight)
+        == model.score(X, y, sample_weight=weight)
+        == alone.best_estimator_.score(X, y, weight)
+    )

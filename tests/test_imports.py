@@ -17,7 +17,7 @@ LAYERS = [
     {"_random"},
     {"_permute", "_rows", "_waiting"},
     {"_checkpoint_file", "_span", "_state"},
-    {"_accumulate", "_passes", "_pieces"},
+    {"_accumulate", "_groups", "_passes", "_pieces"},
     {"_streamer", "_visits", "_ahead", "_prefetch", "_files"},
     {"_together", "_policies", "_processes", "_failures", "_windows", "_block_source"},
     {"_stochastic", "_reader"},

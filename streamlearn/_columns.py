@@ -209,7 +209,9 @@ class Columns(Chosen):
             columns = [_rows(table.column(name), name, self._leave_out) for name in self.features]
             return np.concatenate(columns, axis=1, dtype=self.dtype)
         # In one step, of which threads make the most; several batches would have to be joined, which is the slower way.
-        if self.is_matrix and len(batches := table.select(self.features).to_batches()) == 1:
+        features = table.select(self.features)
+        # other files may have other numbers
+        if self.is_matrix and _is_matrix(features.schema.types) and len(batches := features.to_batches()) == 1:
             return batches[0].to_tensor(null_to_nan=True, row_major=True).to_numpy().astype(self.dtype, copy=False)
         X = empty_rows(len(table), len(self.features), self.dtype)
         for j, name in enumerate(self.features):

@@ -12,7 +12,7 @@ from typing import Any
 
 from ._interrupts import LONGEST_WAIT, refuse_forked
 
-_MANY = 8  # calls that wait for a thread: then there is none, or it has other work
+_MANY = 8  # of those that wait for the thread: it has other work
 _queues: dict[int, SimpleQueue] = {}  # of processes: what their threads are to do
 
 
@@ -49,11 +49,17 @@ class Together:
     def begin(self) -> None:
         """Have the thread begin. Nothing runs on after :meth:`close`, which must be called then."""
         queue = _queues.get(self._pid)
-        if queue is None or queue.qsize() > _MANY:
-            queue = _queues.setdefault(self._pid, SimpleQueue())
-            with suppress(RuntimeError):  # the interpreter is ending: no thread comes
-                _thread.start_new_thread(_serve, (queue,))
-        queue.put(self._work)
+        if queue is None:
+            own: SimpleQueue = SimpleQueue()
+            try:
+                _thread.start_new_thread(_serve, (own,))
+            except RuntimeError:  # the interpreter is ending
+                return
+            queue = _queues.setdefault(self._pid, own)
+            if queue is not own:  # another caller was first
+                own.put(None)
+        if queue.qsize() < _MANY:
+            queue.put(self._work)
 
     def result(self, thing: Any) -> Any:
         """Return the result for one of the things, or raise its error, and make other calls until it is there.
@@ -114,8 +120,7 @@ class Together:
 
 
 def _serve(queue: SimpleQueue) -> None:
-    while True:
-        work = queue.get()
+    while (work := queue.get()) is not None:
         with suppress(BaseException):  # whoever waits for it calls the function again, and gets the error
             work()
         del work

@@ -419,7 +419,7 @@ def test_files_in_muxes_are_read_two_at_a_time():
     muxes = [StochasticMux(block_pool([Noting(k, [500] * 4) for i in range(8)]), 4, 64) for k in range(4)]
     with reading_together():
         rows_of(StochasticMux(muxes, 3, 256), 40_000)
-    assert len(threads) == 2
+    assert len(threads) == 2  # this one, and that which reads beside
 
 
 def test_a_block_that_cannot_be_read_is_named():

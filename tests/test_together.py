@@ -59,21 +59,29 @@ def test_calls_are_made_without_a_thread(monkeypatch, why):
         assert [calls.result(thing) for thing in things.things] == list(range(50))
         calls.close()
     else:
-        for _ in range(30):  # what waits for a thread does not pile up for ever without another being tried
+        for _ in range(30):
             assert things.results() == list(range(50))
+        assert all(queue.qsize() <= 8 for queue in _together._queues.values())  # what waits does not pile up
     assert {thread for _, thread in things.calls} == {threading.get_ident()}
 
 
-def test_another_thread_is_begun_where_one_has_gone(monkeypatch):
-    monkeypatch.setattr(_together, "_queues", {os.getpid(): _together.SimpleQueue()})  # which nobody serves
-    seen = set()
-    for _ in range(1000):
-        things = Things(3, lambda i: time.sleep(0.002))
-        things.results()
-        seen |= {thread for _, thread in things.calls}
-        if len(seen) > 1:
-            break
-    assert len(seen) > 1
+def test_one_thread_serves_all_callers(monkeypatch):
+    monkeypatch.setattr(_together, "_queues", {})
+    found, together = [], threading.Barrier(6, timeout=60)
+
+    def call():
+        for _ in range(20):
+            together.wait()
+            things = Things(4, lambda i: time.sleep(0.0005) or i)
+            found.append((things.results(), {thread for _, thread in things.calls} - {threading.get_ident()}))
+
+    callers = [threading.Thread(target=call) for _ in range(6)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert [results for results, _ in found] == [[0, 1, 2, 3]] * 120
+    assert len(set.union(*(others for _, others in found))) == 1
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError, SystemExit])

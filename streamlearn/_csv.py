@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,15 +19,14 @@ from ._sources import TableSource, check_options, stream_pool
 _HEADER_BYTES = 2**16
 # what files begin with that are no plain text
 _MARKS = {
-    b"\x1f\x8b": "compressed (gzip)",
-    b"BZh": "compressed (bzip2)",
-    b"\xfd7zXZ": "compressed (xz)",
-    b"(\xb5/\xfd": "compressed (zstd)",
-    b"PK\x03\x04": "compressed (zip)",
-    b"\xff\xfe": "text in UTF-16",
-    b"\xfe\xff": "text in UTF-16",
+    rb"\x1f\x8b": "compressed (gzip)",
+    rb"BZh[1-9]1AY&SY": "compressed (bzip2)",
+    rb"\xfd7zXZ": "compressed (xz)",
+    rb"\(\xb5/\xfd": "compressed (zstd)",
+    rb"PK\x03\x04": "compressed (zip)",
+    rb"\xff\xfe|\xfe\xff": "text in UTF-16",
 }
-_LONGEST_MARK = max(map(len, _MARKS))
+_MARK_BYTES = 16
 
 
 class CsvSource(TableSource):
@@ -189,9 +189,9 @@ def from_csv(
 
 def _first_line(path: str, delimiter: str, storage_options: Any) -> bytes:
     with open_file(path, storage_options) as file:
-        start = file.read(_LONGEST_MARK)
+        start = file.read(_MARK_BYTES)
     for mark, kind in _MARKS.items():
-        if start.startswith(mark):
+        if re.match(mark, start):
             raise ValueError(
                 f"{path!r} is {kind}, which cannot be read by the block: decompress or convert it, or write it as Parquet."
             )

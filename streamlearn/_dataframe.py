@@ -87,7 +87,7 @@ def frame_parts(
             f"the frame has columns whose names are no texts ({', '.join(map(repr, others[:5]))}): rename them, as by "
             "frame.columns = frame.columns.astype(str)."
         )
-    chosen = Chosen([str(name) for name in frame.columns], target, features, sample_weight, "the frame", without)
+    chosen = Chosen(list(frame.columns), target, features, sample_weight, "the frame", without)
     for name in chosen.names:
         if _is_date(frame[name]):
             raise ValueError(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 
-from ._optional import require
 from ._pool import StreamPool
 
 
@@ -49,11 +49,18 @@ def _refuse(where: str, names: tuple[str, ...], expected: tuple[str, ...]) -> No
     raise ValueError(f"{where} has {how}. Name them, features=[...], where its pool is made.")
 
 
+def frame_library() -> str | None:
+    """Name a library that is installed and has DataFrames, the only things whose names scikit-learn looks at."""
+    return next((name for name in ("pandas", "polars") if find_spec(name) is not None), None)
+
+
 def with_names(estimator: Any, stream: Any, X: Any) -> Any:
     """Return rows of a stream as a frame, if it and the estimator know names, so that scikit-learn compares them."""
     names = stream._feature_names
     if names is None or not isinstance(X, np.ndarray) or not hasattr(estimator, "feature_names_in_"):
         return X
-    if find_spec("pandas") is None and find_spec("polars") is not None:
-        return require("polars", extra="test", purpose="names of features").DataFrame(X, schema=list(names))
-    return require("pandas", extra="parquet", purpose="names of features").DataFrame(X, columns=list(names), copy=False)
+    library = frame_library()
+    if library is None:
+        return X
+    module = import_module(library)
+    return module.DataFrame(X, **{"columns" if library == "pandas" else "schema": list(names)})

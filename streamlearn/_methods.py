@@ -166,6 +166,10 @@ class InnerMethods:
             params["sample_weight"] = sample_weight
         X = [X] if isinstance(X, Streamer) else X
         if is_pool(X):
+            if sample_weight is not None:
+                raise ValueError(
+                    "sample_weight goes with arrays; beside a pool, let the streams yield it in their batches."
+                )
             scorer = scorer_for(self.estimator_, self.scoring)
             return scored(scorer, self.estimator_, as_pool(X), self._held_out_seed())
         if self.scoring is not None:

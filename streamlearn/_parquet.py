@@ -74,7 +74,8 @@ class ParquetSource(TableSource):
         return None if self._group is None else (id(self._files), *self._places[block])
 
     def n_read(self) -> int | None:
-        return None if self._files.groups is None else self._files.groups.n_read
+        groups = self._files.groups
+        return None if self._group is None or groups is None else groups.n_read
 
     def where(self, block: int) -> str:
         file, row_group = self._places[block]
@@ -184,7 +185,9 @@ def from_parquet(
     by_column = group_by not in ("file", "row_group")
     if by_column:
         refuse_missing([group_by], [*schema.names, "file", "row_group"], where)
-        files.groups = Groups(group_by, options["cache_bytes"])
+        files.groups = Groups(
+            group_by, options["cache_bytes"]
+        )  # where directories tell it, too: all schemas are checked for it
     without = (*(files.partitions if features is None else ()), *([group_by] if by_column else ()))
     files.columns = Columns(schema, target, features, sample_weight, where, without)
     files.filters = _as_expression(filters, schema, where)

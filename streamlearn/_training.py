@@ -13,7 +13,7 @@ from sklearn.utils import get_tags
 
 from . import _inner
 from ._batch import Batch, as_batch
-from ._feature_names import feature_names_of
+from ._feature_names import feature_names_of, frame_library
 from ._joiner import Joiner
 from ._labels import KnownLabels
 from ._pool import StreamPool
@@ -220,7 +220,9 @@ class Trainer:
     def name_features(self, pool: StreamPool) -> None:
         """Take the names of features from the streams of a pool, if they know them."""
         found = feature_names_of(pool, self.feature_names)
-        if self.feature_names is None and not self._fitted:
+        if (
+            self.feature_names is None and not self._fitted and frame_library() is not None
+        ):  # else nothing could compare them
             self.feature_names = found
 
     def as_array(self, X: Any) -> Any:

@@ -181,6 +181,11 @@ def test_compressed_files_are_told(kind, tmp_path):
         from_csv(str(path), target="y")
 
 
+def test_a_column_may_be_called_as_a_compressed_file_begins(tmp_path):
+    (tmp_path / "x.csv").write_text("BZh9,y\n1,0\n2,1\n")
+    assert drained(from_csv(str(tmp_path / "x.csv"), target="y", shuffle=False))[0].tolist() == [[1.0], [2.0]]
+
+
 def test_text_that_is_not_utf_8_is_told(tmp_path):
     (tmp_path / "latin.csv").write_bytes("a,s,y\n1,caf\u00e9,0\n2,the,1\n".encode("latin-1"))
     with pytest.raises(ValueError, match=r"latin\.csv': column 's' holds text that is not UTF-8: convert the file"):

@@ -16,6 +16,7 @@ from streamlearn import (
     Streamer,
     StreamingEstimator,
     StreamPool,
+    _feature_names,
     from_arrays,
     from_csv,
     from_dask,
@@ -137,3 +138,29 @@ def test_training_that_goes_on_does_not_warn_of_names(inner, kind, tmp_path):
 def test_names_that_are_no_texts_are_refused():
     with pytest.raises(TypeError, match=r"names are no texts \(0, 1\): rename them"):
         from_dataframe(pd.DataFrame(np.ones((3, 2))).assign(y=1), target="y")
+
+
+def test_where_nothing_has_frames_there_are_no_names(tmp_path, monkeypatch):
+    """A query can be learned from and scored with what the package alone requires."""
+    pool, other = sql(tmp_path / "one", FRAME), sql(tmp_path / "other", FRAME[["y", "b", "a"]])
+    monkeypatch.setattr(_feature_names, "find_spec", lambda name: None)
+    fitted = model().fit(pool)
+    assert not hasattr(fitted, "feature_names_in_")
+    assert fitted.score(pool) > 0.9
+    with pytest.raises(ValueError, match=r"has the features \['b', 'a'\]"):
+        model().fit([*pool, *other])
+
+
+def test_where_only_polars_is_there_its_frames_are_compared(tmp_path, monkeypatch):
+    pool, other = sql(tmp_path / "one", FRAME), sql(tmp_path / "other", FRAME[["y", "b", "a"]])
+    monkeypatch.setattr(_feature_names, "find_spec", lambda name: name == "polars" or None)
+    fitted = model().fit(pool)
+    assert fitted.score(pool) > 0.9
+    with pytest.raises(ValueError, match="must be in the same order"):
+        fitted.score(other)
+
+
+def test_weights_beside_a_pool_are_refused(tmp_path):
+    pool = parquet(tmp_path / "one", FRAME)
+    with pytest.raises(ValueError, match="sample_weight goes with arrays; beside a pool"):
+        model().fit(pool).score(pool, sample_weight=np.ones(3))

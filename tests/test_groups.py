@@ -79,7 +79,7 @@ def test_each_row_group_is_read_once_for_all_streams(prefetch, tmp_path):
     model = StreamingEstimator(SGDClassifier(), mode="exhaustive", lam=2, n_active=8, random_state=0)
     model.fit(from_parquet(written(tmp_path / "d"), target="y", group_by="user", prefetch=prefetch))
     assert model.blocks_needed_ == 12
-    assert 0 < model.blocks_read_ <= 12  # those that were read to find the labels are there
+    assert model.blocks_read_ == 12
     assert model.n_samples_seen_ == N
     assert model.score(pool) > 0.3
 
@@ -170,3 +170,12 @@ def test_threads_share_what_is_read(tmp_path):
     for rows in found[1:]:
         np.testing.assert_array_equal(rows, found[0])
     assert pool[0]._source.n_read() == 12
+
+
+def test_directories_that_tell_the_value_are_read_as_files(tmp_path):
+    for user in range(4):
+        written(tmp_path / f"user={user}", FRAME.loc[FRAME["user"] == user, ["a", "y"]], row_group_size=10)
+    model = StreamingEstimator(SGDClassifier(), mode="exhaustive", lam=None, classes=[0, 1], random_state=0)
+    model.fit(from_parquet(str(tmp_path), target="y", group_by="user"))
+    assert model.stream_names_ == ("0", "1", "2", "3")
+    assert model.blocks_read_ == model.blocks_needed_ > 12

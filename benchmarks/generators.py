@@ -61,7 +61,7 @@ def in_random_order(generators: list[Iterator], n_batches: int) -> Any:
 
 
 def mixed(streams: list[Streamer], n_batches: int) -> Any:
-    from streamlearn._training import Batches
+    from streamlearn._batches import Batches
 
     mux = StochasticMux(streams, 8, 16, random_state=0)
     joined = iter(Batches(mux._start(None, (0,)), BATCH))

@@ -13,6 +13,7 @@ import numpy as np
 
 from . import _inner
 from ._arrays import SampleStream
+from ._batches import Batches
 from ._failures import RAISE, OnError
 from ._interrupts import pause
 from ._labels import Labels, no_label, plain_numbers
@@ -23,7 +24,6 @@ from ._pool import StreamPool
 from ._random import mix
 from ._schema import kind_of_y
 from ._streamer import Streamer
-from ._training import Batches
 
 _ROWS = 4096
 _SILENT_SAMPLES = 1_000_000

@@ -16,6 +16,7 @@ from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, proces
 from sklearn.utils.metaestimators import available_if
 
 from . import _inner
+from ._batches import Batches
 from ._checkpoint import check_checkpoint, checkpoints_of, saved_for
 from ._checkpoint import go_on as continue_run
 from ._checkpoint_file import FORMATS
@@ -32,7 +33,7 @@ from ._random import mix
 from ._run import Run, mux_settings
 from ._sklearn import HasMethods, Interval, RealNotInt, StrOptions, routing_enabled
 from ._streamer import Streamer
-from ._training import Batches, Trainer
+from ._training import Trainer
 from ._visits import DISTS, check_lam
 from ._watch import check_validation, watch_of
 

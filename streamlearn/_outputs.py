@@ -10,13 +10,13 @@ import numpy as np
 
 from ._arrays import SampleStream
 from ._batch import Batch
+from ._batches import Batches
 from ._feature_names import with_names
 from ._passes import close
 from ._pool import StreamPool
 from ._random import mix
 from ._rows import concat_rows, n_rows
 from ._streamer import Streamer
-from ._training import Batches
 
 _ROWS = 4096
 _MAX_SILENT_SAMPLES = 1_000_000

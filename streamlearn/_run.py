@@ -12,6 +12,7 @@ import numpy as np
 
 from . import _inner
 from ._batch import Batch
+from ._batches import Batches
 from ._failures import Failures
 from ._fit_source import Source
 from ._mux import StochasticMux
@@ -20,7 +21,7 @@ from ._passes import close
 from ._progress import Progress
 from ._rows import row_bytes
 from ._state import check_state, pack
-from ._training import Batches, Trainer, warn_if_endless
+from ._training import Trainer, warn_if_endless
 from ._visits import check_weights
 
 _DEFAULT_N_ACTIVE = 8

@@ -24,10 +24,10 @@ from streamlearn import (
     Streamer,
     StreamingEstimator,
     StreamPool,
+    _batches,
     from_arrays,
 )
 from streamlearn import _classes as scanning
-from streamlearn import _training as training
 from streamlearn._blocks import BlockSource, BlockStream
 from streamlearn._failures import TooManyStreamErrors
 from tests.lies import ABSOLUTE, BAD, LIES, lying
@@ -278,7 +278,7 @@ def test_any_pool_with_any_settings(drawn, specs, pool_weights, weighted, naive_
     seen = None
     with warnings.catch_warnings(), contextlib.ExitStack() as stack:
         warnings.simplefilter("ignore", UserWarning)
-        for module, name in ((training, "_MAX_EMPTY_ITEMS"), (scanning, "_MOST_SAMPLES")):
+        for module, name in ((_batches, "_MAX_EMPTY_ITEMS"), (scanning, "_MOST_SAMPLES")):
             stack.enter_context(mock.patch.object(module, name, 200))  # what has no end is given up sooner
         try:
             pool = StreamPool([stream.made() for stream in streams], names=names)

@@ -32,6 +32,7 @@ LAYERS = [
     {"_parquet", "_csv", "_npy", "_chunked", "_dataframe", "_sql", "_huggingface"},
     {"_dask", "_svmlight"},
     {"_inner", "_progress", "_factory", "_hold_out", "_schema"},
+    {"_batches"},
     {"_training", "_learner"},
     {"_outputs"},
     {"_classes"},

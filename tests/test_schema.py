@@ -20,12 +20,13 @@ from streamlearn import (
     StreamingEstimator,
     StreamLearner,
     StreamPool,
+    _batches,
     from_arrays,
 )
 from streamlearn import _training as training
 from streamlearn._batch import as_batch
+from streamlearn._batches import Batches
 from streamlearn._schema import Schema
-from streamlearn._training import Batches
 from tests.lies import BAD, LIES, Keeping, N, item, lying, said, with_value
 
 RNG = np.random.default_rng(0)
@@ -173,7 +174,7 @@ def test_empty_items_are_left_out():
 
 
 def test_streams_of_nothing_but_empty_items(monkeypatch):
-    monkeypatch.setattr(training, "_MAX_EMPTY_ITEMS", 50)
+    monkeypatch.setattr(_batches, "_MAX_EMPTY_ITEMS", 50)
 
     def empty():
         while True:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import _compiled
-from ._cursors import CursorReader, Runs, by_table, keys_of, pass_key
+from ._cursors import CursorReader, Moved, Runs, by_table, keys_of, pass_key
 from ._permute import counted_from, permute
 from ._random import mix32
 from ._reader import Added, Plan
@@ -22,10 +22,11 @@ _TABLES = 3  # of X, y and sample_weight
 # What is known of a stream, in one line of a cache: sl_stream of _locate.h. Counts are zero between calls of it.
 _KNOWN = np.dtype(
     [
-        ("place", np.int64),
         ("pass", np.int64),
-        ("size", np.int64),
+        ("place", np.uint32),
+        ("size", np.uint32),
         ("starts", np.int64, _TABLES),
+        ("order", np.uint64),
         ("key", np.uint32),
         ("counts", np.int32, 2),
         ("is_shuffled", np.int32),
@@ -109,12 +110,13 @@ class ArrayReader(CursorReader):
                     span = Span(arrays)
                     self._spans[name] = span, span.bases[self._table_of] + span.step * first
         self._known = np.zeros(n, _KNOWN)
-        self._known["size"], self._known["is_shuffled"] = ranges[:, 1] - ranges[:, 0], shuffled
+        sizes = ranges[:, 1] - ranges[:, 0]
+        self._known["size"], self._known["is_shuffled"] = sizes, shuffled
         starts = [starts for _, starts in self._spans.values()] or [first]
         self._row_starts = self._known["starts"].T[: len(starts)]
         self._row_starts[:] = starts
         self._row_steps = np.array([span.step for span, _ in self._spans.values()] or [1], np.int64)
-        super().__init__(self._known["size"], shuffled, seed)
+        super().__init__(sizes, shuffled, seed)
         self._lookup = self._orders[0] if len(tables) == 1 else None
         self._columns = self._plain_columns()
         if _compiled.native is None:  # then a thread asks for the interpreter at every step
@@ -133,6 +135,10 @@ class ArrayReader(CursorReader):
         self._pool["key"] = keys_of(seed, len(self._pool))
         self._seed = seed
         self._keys, self._places, self._passes = self._pool["key"], self._pool["place"], self._pool["pass"]
+
+    def move_back(self, moved: Moved) -> None:
+        super().move_back(moved)
+        self._pool["order"][moved[0]] = 0
 
     def locate(self, plan: Plan) -> tuple[Any, np.ndarray]:
         if _compiled.native is None:

@@ -9,7 +9,7 @@ from types import ModuleType
 
 import numpy as np
 
-_VERSION = 5
+_VERSION = 6
 
 native: ModuleType | None
 try:

@@ -17,19 +17,18 @@
 #endif
 
 #if defined(__GNUC__)
-#define SL_PREFETCH(address) __builtin_prefetch(address)
-#define SL_PREFETCH_ONCE(address) __builtin_prefetch(address, 0, 0) /* it will not be wanted again soon */
-#define SL_PREFETCH_TO_WRITE(address) __builtin_prefetch(address, 1)
+/* To the second cache: more lines can be on their way there than to the first one. */
+#define SL_PREFETCH(address) __builtin_prefetch(address, 0, 2)
+#define SL_PREFETCH_TO_WRITE(address) __builtin_prefetch(address, 1, 2)
 #else
 #define SL_PREFETCH(address) ((void)(address))
-#define SL_PREFETCH_ONCE(address) ((void)(address))
 #define SL_PREFETCH_TO_WRITE(address) ((void)(address))
 #endif
 
 /* -- rows ---------------------------------------------------------------------------------------------------------- */
 
 #define SL_LINE 64
-#define SL_ROWS_AHEAD 16
+#define SL_ROWS_AHEAD 32
 #define SL_MOST_AHEAD 1024 /* bytes of a row: what comes after them the processor foresees by itself */
 
 /* Rows of `row` bytes at `base + unit * index[i]`, one after the other: those from `start` to `stop`, of `n` in all. */
@@ -41,14 +40,9 @@ static void sl_take_part(
     for (int64_t i = start; i < stop; i++, out += row) {
         if (i + SL_ROWS_AHEAD < n) {
             const char *soon = base + unit * index[i + SL_ROWS_AHEAD];
-            if (reach < SL_LINE) { /* others lie in the same line */
-                SL_PREFETCH(soon);
-                SL_PREFETCH(soon + reach - 1);
-            } else { /* the far caches are better kept for those who learn from what is taken */
-                for (int64_t at = 0; at < reach; at += SL_LINE)
-                    SL_PREFETCH_ONCE(soon + at);
-                SL_PREFETCH_ONCE(soon + reach - 1);
-            }
+            for (int64_t at = 0; at < reach; at += SL_LINE)
+                SL_PREFETCH(soon + at);
+            SL_PREFETCH(soon + reach - 1);
         }
         if (row == 8)
             memcpy(out, base + unit * index[i], 8);

@@ -135,9 +135,11 @@ SL_CLONES static void sl_walk_on(const sl_permutation *p, uint32_t place, int64_
 
 /* What is known of a stream, in one line of a cache: in a large pool none of it is at hand. */
 typedef struct {
-    int64_t place, pass;        /* where its cursor stands, */
-    int64_t size;               /* of so many samples, */
+    int64_t pass;               /* where its cursor stands, */
+    uint32_t place;             /* in the pass, */
+    uint32_t size;              /* of so many samples, */
     int64_t starts[SL_TABLES];  /* of which the first is there in each table */
+    uint64_t order;             /* of that pass, once it was needed, if they are SL_PACKED at most; else 0 */
     uint32_t key;
     int32_t count;              /* of samples in a block; zero before and after */
     int32_t n_runs;             /* likewise */
@@ -249,6 +251,22 @@ static inline sl_permutation sl_of_pass(const sl_stream *of, int64_t number)
     return sl_named(of->size, sl_mix32(of->key ^ (uint32_t)number * 0x9E3779B1u), of->is_shuffled);
 }
 
+#define SL_PACKED 15 /* elements of a permutation, 4 bits of each, leave some to tell that it is there */
+
+/* The order of the pass under way of a short stream: few of its samples come in one block, and it is not sorted for each of them. */
+static inline uint64_t sl_packed(sl_stream *of)
+{
+    if (!of->order) {
+        uint8_t small[SL_SORTED_SIZE];
+        uint64_t order = (uint64_t)1 << 63;
+        sl_sort_small(sl_of_pass(of, of->pass).key, of->size, small);
+        for (uint32_t i = 0; i < of->size; i++)
+            order |= (uint64_t)small[i] << 4 * i;
+        of->order = order;
+    }
+    return of->order;
+}
+
 #define SL_RUNS_AHEAD 16
 
 /* Moves cursors by runs of samples. Returns the number of streams that moved, which are written to `present`, sorted by
@@ -281,7 +299,7 @@ static int64_t sl_locate(
         sl_stream *of = pool + present[i];
         if (i + SL_RUNS_AHEAD < n_present)
             SL_PREFETCH_TO_WRITE(pool + present[i + SL_RUNS_AHEAD]);
-        const int is_torn = of->n_runs > 1 && (!of->is_shuffled || of->place + of->count > of->size);
+        const int is_torn = of->n_runs > 1 && (!of->is_shuffled || (int64_t)of->place + of->count > (int64_t)of->size);
         places[i] = of->place;
         passes[i] = of->pass;
         any_torn |= is_torn;
@@ -291,7 +309,8 @@ static int64_t sl_locate(
     due = order;
     for (int64_t run = 0; run < n_runs; run++) {
         sl_stream *of = pool + streams[run];
-        int64_t left = lengths[run], place = of->place + of->count, pass = of->pass;
+        int64_t left = lengths[run], place = (int64_t)of->place + of->count, pass = of->pass;
+        const int64_t size = of->size;
         if (run + SL_RUNS_AHEAD < n_runs)
             SL_PREFETCH_TO_WRITE(pool + streams[run + SL_RUNS_AHEAD]);
         if (!left)
@@ -300,13 +319,18 @@ static int64_t sl_locate(
             due += left;
             continue;
         }
-        if (place >= of->size) { /* seldom: to divide takes long */
-            pass += place / of->size;
-            place %= of->size;
-        }
         of->count += (int32_t)left;
+        if (of->is_shuffled && size <= SL_PACKED && place + left <= size) {
+            for (uint64_t packed = sl_packed(of) >> 4 * place; left; left--, packed >>= 4)
+                sl_write(&f, of, *due++, (int64_t)(packed & 15));
+            continue;
+        }
+        if (place >= size) { /* seldom: to divide takes long */
+            pass += place / size;
+            place %= size;
+        }
         for (; left; place = 0, pass++) {
-            const int64_t rest = of->size - place, m = left < rest ? left : rest;
+            const int64_t rest = size - place, m = left < rest ? left : rest;
             const sl_permutation p = sl_of_pass(of, pass);
             if (m >= SL_LONG && p.is_shuffled && !p.is_small)
                 sl_find_on(&f, &p, place, m, of, due);
@@ -322,19 +346,22 @@ static int64_t sl_locate(
             sl_stream *of = pool + who[time];
             if (!of->n_runs)
                 continue;
-            const int64_t at = of->place + of->count++;
-            const sl_permutation p = sl_of_pass(of, of->pass + at / of->size);
-            sl_find(&f, &p, at % of->size, of, time);
+            const int64_t at = (int64_t)of->place + of->count++, size = of->size;
+            const sl_permutation p = sl_of_pass(of, of->pass + at / size);
+            sl_find(&f, &p, at % size, of, time);
         }
     sl_flush(&f);
     for (int64_t i = 0; i < n_present; i++) {
         sl_stream *of = pool + present[i];
         if (i + SL_RUNS_AHEAD < n_present)
             SL_PREFETCH_TO_WRITE(pool + present[i + SL_RUNS_AHEAD]);
-        of->place += of->count;
-        if (of->place >= of->size) {
-            of->pass += of->place / of->size;
-            of->place %= of->size;
+        const int64_t place = (int64_t)of->place + of->count, size = of->size;
+        if (place < size) {
+            of->place = (uint32_t)place;
+        } else {
+            of->pass += place / size;
+            of->place = (uint32_t)(place % size);
+            of->order = 0;
         }
         of->count = of->n_runs = 0;
     }

@@ -17,12 +17,12 @@ ctypedef fused floating:
     const_double
     const_float
 
-VERSION = 5  # of what functions take and give: _compiled.py leaves those of another one alone
+VERSION = 6  # of what functions take and give: _compiled.py leaves those of another one alone
 
 cdef extern from "_locate.h" nogil:
     int SL_TABLES
     ctypedef struct sl_stream:
-        int64_t size
+        uint32_t size
     int64_t sl_locate(
         int64_t n_runs, const int64_t *streams, const int64_t *lengths, const int64_t *order, int64_t n, sl_stream *pool,
         int64_t n_tables, const int64_t *steps, int64_t *out, int32_t *who, int64_t *present, int64_t *places,
@@ -75,7 +75,7 @@ def locate(
     # what follows trusts them, and would read and write elsewhere
     for i in range(lengths.shape[0]):
         n += lengths[i]
-        if lengths[i] and (lengths[i] < 0 or not 0 <= streams[i] < n_streams or of[streams[i]].size <= 0):
+        if lengths[i] and (lengths[i] < 0 or not 0 <= streams[i] < n_streams or not of[streams[i]].size):
             raise ValueError(f"run {i} has {lengths[i]} samples of stream {streams[i]}")
     if n != order.shape[0] or n >= 2**31:
         raise ValueError(f"runs of {n} samples have {order.shape[0]} places in time")

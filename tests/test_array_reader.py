@@ -21,6 +21,7 @@ from tests.cursors import Cursors, readings
     reading=readings(), more=st.sampled_from([0, 60]), kind=st.sampled_from(["views", "separate", "order", "frames"])
 )
 def test_rows_of_arrays_are_those_at_which_cursors_stand(way, reading, more, kind):
+    """Once more when they were moved back."""
     sizes, shuffled, plans = reading
     sizes = [size + more for size in sizes]  # small and large permutations are found in different ways
     firsts = np.cumsum([0, *sizes[:-1]]).tolist()
@@ -40,9 +41,11 @@ def test_rows_of_arrays_are_those_at_which_cursors_stand(way, reading, more, kin
     seed = 5
     reader, cursors = ArrayStream._joint_reader(streams, seed), Cursors(sizes, shuffled)
     keys = mix_array(seed, np.arange(len(sizes)))
+    moves = []
     for order, of, lengths in plans:
         where, who = reader.locate(Plan(order, of, lengths))
         batch = reader.gather(where)
+        moves.append((reader.moved, np.asarray(batch["X"]).tolist()))
         expected = []
         for stream, number, place in cursors.locate(order, of, lengths):
             key = mix32(keys[[stream]] ^ pass_key(np.array([number])))
@@ -52,6 +55,11 @@ def test_rows_of_arrays_are_those_at_which_cursors_stand(way, reading, more, kin
         assert np.asarray(batch["X"]).tolist() == [[row, -row] for _, row in expected]
         assert batch["y"].tolist() == [row for _, row in expected]
         assert np.asarray(batch["y"]).dtype == np.int16
+    for moved, _ in reversed(moves):
+        reader.move_back(moved)
+    for (order, of, lengths), (_, rows) in zip(plans, moves, strict=True):
+        where, _ = reader.locate(Plan(order, of, lengths))
+        assert np.asarray(reader.gather(where)["X"]).tolist() == rows
 
 
 def test_plans_of_short_integers_are_read(way):

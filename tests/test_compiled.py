@@ -40,9 +40,7 @@ def separate(X, y):
 
 def short(X, y):
     cuts = np.cumsum([0, *[1, 2, 7, 14, 15, 16, 17, 40] * 15])  # orders of the shortest are kept
-    return StreamPool(
-        [stream for a, b in itertools.pairwise(cuts.tolist()) for stream in from_arrays(X[a:b], y[a:b])]
-    )
+    return StreamPool([stream for a, b in itertools.pairwise(cuts.tolist()) for stream in from_arrays(X[a:b], y[a:b])])
 
 
 def parquet(directory, **options):

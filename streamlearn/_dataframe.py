@@ -10,6 +10,7 @@ from ._columns import Chosen
 from ._files import refuse_missing
 from ._pool import StreamPool, from_arrays
 from ._rows import is_frame, not_numbers
+from ._streamer import short_repr
 
 
 def from_dataframe(
@@ -34,7 +35,7 @@ def from_dataframe(
     sample_weight : str, optional
         Column of weights.
     by : str, optional
-        Column of which each value is a stream, named by it.
+        Column of which each value is a stream, named by it; rows without a value are one, named "None".
     n_streams : int, optional
         Number of blocks of rows, without ``by``; one by default.
     shuffle : bool, default=True
@@ -67,9 +68,14 @@ def from_dataframe(
     if not is_frame(frame):
         raise TypeError(f"frame must be a DataFrame of pandas or polars, got {type(frame).__name__}.")
     if by is not None:
+        if not isinstance(by, str):
+            raise TypeError(
+                f"by must be the name of a column, got {short_repr(by)}: for streams by several columns, or by values beside the "
+                "frame, add a column of them."
+            )
         refuse_missing([by], list(map(str, frame.columns)), "the frame")
     parts, feature_names = frame_parts(frame, target, features, sample_weight, () if by is None else (by,))
-    values = None if by is None else frame[by].to_numpy()
+    values = None if by is None else _values_of(frame[by])
     pool = from_arrays(**parts, by=values, n_streams=n_streams, shuffle=shuffle)
     pool[0]._table.feature_names = feature_names  # type: ignore[attr-defined]  # all streams share one
     return pool
@@ -100,6 +106,18 @@ def frame_parts(
     if chosen.weight is not None:
         parts["sample_weight"] = frame[chosen.weight].to_numpy()
     return parts, None if is_frame(parts["X"]) else chosen.feature_names
+
+
+def _values_of(column: Any) -> np.ndarray:
+    """Return the values of a column, None where there is none."""
+    is_pandas = hasattr(column, "iloc")
+    missing = (column.isna() if is_pandas else column.is_null()).to_numpy()
+    if not missing.any():
+        return column.to_numpy()
+    values = np.empty(len(missing), object)
+    values[:] = column.tolist() if is_pandas else column.to_list()
+    values[missing] = None
+    return values
 
 
 def _is_date(column: Any) -> bool:

@@ -25,6 +25,7 @@ from ._factory import cloned_factory
 from ._failures import ON_ERROR
 from ._fit_source import is_pool, make_source, rules_of, validated_arrays
 from ._interrupts import usable_when_interrupted
+from ._labels import given_labels
 from ._methods import InnerMethods, inner_has
 from ._mux import MODES
 from ._passes import close
@@ -98,8 +99,9 @@ class StreamingEstimator(InnerMethods, MetaEstimatorMixin, BaseEstimator):
     classes : array-like, "scan" or None, default=None
         All labels, for classifiers; a list of them where there are several outputs. None: the labels in ``y``, or in the targets
         of streams from arrays and files, which are read by themselves. "scan": those of any streams, which are run through once
-        before training, and must end. A label that is not among them is an error, which names the stream, and so is what cannot
-        be one (NaN, None, texts among numbers); with ``on_error`` streams of other labels than those of most samples fail.
+        before training, and must end. A label that is not among them is an error, whatever ``on_error`` is, which names the
+        stream, and so is what cannot be one (NaN, None, texts among numbers); with ``on_error``, streams whose labels are of
+        another kind than those of most samples fail.
     scoring : str, callable or None, default=None
         What :meth:`score` and ``validation`` compute; None: the estimator's own score.
     validation : StreamPool, list of Streamers, float, "prequential" or None, default=None
@@ -204,6 +206,13 @@ class StreamingEstimator(InnerMethods, MetaEstimatorMixin, BaseEstimator):
     -----
     In searches over pools, ``scoring="accuracy"`` of GridSearchCV gives scores of NaN, as the targets are in the streams: pass
     ``stream_scorer("accuracy")`` there, or ``scoring`` to the estimator.
+
+    Arrays of numbers are checked and converted once, before training. Texts, and DataFrames with columns of texts or
+    categories, go to ``partial_fit`` as they are.
+
+    ``sample_weight`` is one of the ``**fit_params``: estimators of scikit-learn that look for it among the named arguments of
+    ``fit`` do not find it (``AdaBoostClassifier`` refuses, ``CalibratedClassifierCV`` warns and leaves weights out). Give them
+    the estimator inside, or let streams yield the weights.
 
     An interrupt (Ctrl-C) ends training at once and leaves a model of all batches before it, which predicts and can be trained on.
 
@@ -373,9 +382,10 @@ class StreamingEstimator(InnerMethods, MetaEstimatorMixin, BaseEstimator):
     def _fit(self, X: Any, y: Any, fit_params: dict[str, Any], train: Callable[[Run], None]) -> StreamingEstimator:
         """Fit; ``train`` makes the run go, perhaps from where another one stood."""
         self._check_params()
-        params = self._routed("fit", fit_params)
+        params = dict(fit_params)
+        classes = given_labels(params.pop("classes", self.classes))  # labels are no metadata
+        params = self._routed("fit", params)
         sample_weight = params.pop("sample_weight", None)
-        classes = params.pop("classes", self.classes)
         go_on = self.warm_start and self.__sklearn_is_fitted__()
         if not go_on:
             for name in (*_ABOUT_FEATURES, *_ABOUT_TRAINING):  # a fit that fails must not look like one that did not
@@ -458,6 +468,10 @@ class StreamingEstimator(InnerMethods, MetaEstimatorMixin, BaseEstimator):
 
     def _check_params(self) -> None:
         self._validate_params()
+        if isinstance(self.estimator, StreamingEstimator):
+            raise ValueError(
+                f"estimator is a {type(self).__name__} itself, {self.estimator!r}: pass what is inside it."
+            )
         check_lam(self.lam, self.dist)
         check_validation(self)
         check_checkpoint(self)
@@ -537,7 +551,7 @@ class StreamingEstimator(InnerMethods, MetaEstimatorMixin, BaseEstimator):
         fresh = not self.__sklearn_is_fitted__()
         if fresh:
             self.estimator_ = _inner.cloned_and_seeded(self.estimator, mix(seed, 0))
-        classes = self.classes if classes is None else classes
+        classes = given_labels(self.classes if classes is None else classes)
         if isinstance(classes, str):
             classes = scanned_stream(self.estimator, stream, mix(seed, 5), rules_of(self)) if fresh else None
         trainer = self._trainer(not fresh, classes=classes, params=params, names=names)

@@ -98,7 +98,8 @@ class StreamFactory:
         for name in params:
             if name not in self._values:
                 raise ValueError(
-                    f"Invalid parameter {name!r} for factory {self!r}. Valid parameters are: {sorted(self._values)}."
+                    f"Invalid parameter {name!r} for factory {self!r}. Valid parameters are: {sorted(self._values)}; others of "
+                    f"the function are when they are given to it, StreamFactory({function_name(self._function)}, {name}=...)."
                 )
         self._values.update(params)
         return self

@@ -21,6 +21,7 @@ from ._failures import RAISE, OnError, known_sizes
 from ._hold_out import split_rows, split_streams
 from ._pool import StreamPool, from_arrays
 from ._random import mix
+from ._rows import has_texts
 from ._sklearn import check_sample_weight
 from ._streamer import Streamer, function_name
 
@@ -161,7 +162,9 @@ def make_source(owner: Any, X: Any, y: Any, sample_weight: Any, classes: Any, se
         if classes is None or isinstance(classes, str):
             classes = labels_of(inner, y)
         elif y.ndim == 1 and len(unknown := np.setdiff1d(y, classes)):
-            raise ValueError(f"y has the labels {unknown.tolist()}, which are not among classes={classes!r}.")
+            raise ValueError(
+                f"y has the labels {unknown.tolist()}, which are not among classes={np.asarray(classes).tolist()}."
+            )
     arrays, held_out = _held_out(owner, (X, y, sample_weight), y, seed)
     return Source(from_arrays(*arrays), classes, arrays, held_out)
 
@@ -241,10 +244,13 @@ def _from_factory(owner: Any, X: Any, y: Any, sample_weight: Any, classes: Any, 
 
 
 def validated_arrays(owner: Any, X: Any, y: Any, sample_weight: Any, reset: bool = True) -> tuple[Any, Any, Any]:
-    """Check and convert arrays once, as the estimator inside would at each call."""
+    """Check and convert arrays once, as the estimator inside would at each call; texts are its own to look at."""
     inner = owner.estimator
     tags = get_tags(owner)
     if tags.input_tags.string or (tags.input_tags.categorical and not tags.input_tags.two_d_array):
+        return X, y, sample_weight
+    if has_texts(X):
+        validate_data(owner, X, reset=reset, skip_check_array=True)  # the number and names of features alone
         return X, y, sample_weight
     regressor = is_regressor(inner)
     options: dict[str, Any] = {
@@ -258,6 +264,10 @@ def validated_arrays(owner: Any, X: Any, y: Any, sample_weight: Any, reset: bool
         multi_output = tags.target_tags.multi_output or tags.target_tags.two_d_labels
         if tags.classifier_tags is not None:
             multi_output = tags.classifier_tags.multi_label or tags.target_tags.multi_output
+        elif (
+            np.ndim(y) == 2 and np.shape(y)[1] > 1
+        ):  # the estimator's to refuse: MLPRegressor takes more than its tags tell
+            multi_output = True
         X, y = validate_data(owner, X, y, multi_output=multi_output, y_numeric=regressor, **options)
         if is_classifier(inner):
             check_classification_targets(y)

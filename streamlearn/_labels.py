@@ -110,6 +110,28 @@ def _is_missing(value: Any) -> bool:
         return True
 
 
+def given_labels(classes: Any) -> Any:
+    """Return labels as a user gave them: "scan" or None as they are, others as an array, or a list of arrays, one per output.
+
+    Raises
+    ------
+    ValueError
+        If one of them cannot be a label, or they are of several kinds.
+    """
+    if classes is None or isinstance(classes, str):
+        if classes not in (None, "scan"):
+            raise ValueError(f"classes must be the labels, 'scan' or None, got the text {classes!r}.")
+        return classes
+    values = list(classes)
+    if values and not isinstance(values[0], str) and np.ndim(values[0]) > 0:
+        return [given_labels(labels) for labels in values]
+    as_given = np.empty(len(values), object)
+    as_given[:] = values  # an array of their common type would make texts of numbers
+    if (bad := no_label(plain_numbers(as_given))) is not None:
+        raise ValueError(f"classes={classes!r} has {bad}, which is no label: leave it out, or make them of one kind.")
+    return np.asarray(classes if hasattr(classes, "dtype") else values)
+
+
 class KnownLabels:
     """Finds labels that are not among those that are known, at little cost for each batch.
 
@@ -129,6 +151,7 @@ class KnownLabels:
     """
 
     def __init__(self, classes: Any) -> None:
+        classes = classes if isinstance(classes, (list, np.ndarray)) else list(classes)
         several = len(classes) > 0 and np.ndim(classes[0]) > 0
         self._outputs = [_Known(labels) for labels in classes] if several else None
         self._one = None if several else _Known(classes)

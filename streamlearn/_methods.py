@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.metrics import check_scoring
 from sklearn.utils import check_random_state
-from sklearn.utils.metadata_routing import process_routing
+from sklearn.utils.metadata_routing import UNUSED, process_routing
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
@@ -33,6 +33,10 @@ def inner_has(method: str) -> Callable[[Any], bool]:
 
 class InnerMethods:
     """Gives an estimator the methods of ``estimator_``, or of ``estimator`` before it is fitted."""
+
+    # metadata are for the estimator inside, which is asked what it wants of them
+    __metadata_request__score: ClassVar[dict[str, str]] = {"sample_weight": UNUSED}
+    __metadata_request__partial_fit: ClassVar[dict[str, str]] = {"classes": UNUSED}
 
     estimator: Any
     estimator_: Any

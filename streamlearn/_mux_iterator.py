@@ -209,9 +209,20 @@ class MuxIterator:
                 visit, n_before = self._opened[slot]
                 self._paused[stream] = iterator, visit, n_before + self._planned[slot] - self._left[slot]
             else:
-                close(iterator)
+                self._end_visit(slot, stream, iterator)
         if exhausted and self._streams[stream]._single_pass:
             self._policy.drop([stream])
+
+    def _end_visit(self, slot: int, stream: int, iterator: Iterator) -> None:
+        """Close the iterator of a visit that is over; what that raises is an error of its stream."""
+        try:
+            close(iterator)
+        except Exception as error:
+            n_given = self._planned[slot] - self._left[slot]
+            if not self.failures.rules.handles or isinstance(error, TooManyStreamErrors):
+                error.add_note(f"raised by {self._where(slot, n_given, stream)}, when it was closed")
+                raise
+            self._set_aside(stream, error, self._opened[slot][1] + n_given)
 
     def _first(self, slot: int) -> Any:
         """Open the stream of a visit as late as possible: when its first item is due."""
@@ -258,7 +269,7 @@ class MuxIterator:
         rules, stream = self.failures.rules, self._holder[slot]
         item = self._planned[slot] - self._left[slot]
         if not rules.handles or isinstance(error, TooManyStreamErrors):
-            error.add_note(f"raised by {self._where(slot, item)}")
+            error.add_note(f"raised by {self._where(slot, item, stream)}")
             return False
         visit, n_before = self._opened[slot]
         n_given = n_before + item
@@ -322,11 +333,13 @@ class MuxIterator:
 
     def where(self) -> str:
         """Say which stream gave the last item, in which visit, and as which item of the visit."""
-        return self._where(self._slot, self._planned[self._slot] - self._left[self._slot] - 1)
+        slot = self._slot
+        return self._where(slot, self._planned[slot] - self._left[slot] - 1, self._holder[slot])
 
-    def _where(self, slot: int, item: int) -> str:
-        stream = self._holder[slot]
-        return f"{self.name_of(stream)}, visit {self._visits.get(stream, 0)}, item {item} of the visit"
+    def _where(self, slot: int, item: int, stream: int) -> str:
+        # of a stream that was paused, all items count since the visit that opened it
+        visit, n_before = (self._visits.get(stream, 0), 0) if self.takes else self._opened[slot]
+        return f"{self.name_of(stream)}, visit {visit}, item {n_before + item} of the visit"
 
     def name_of(self, position: int) -> str:
         """Say which stream is at a position of the pool."""

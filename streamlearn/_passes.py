@@ -31,6 +31,8 @@ class Passes(Generator):
     there, from the same seed, so that its items must depend on nothing else. A running generator has no state. Copies and pickles
     go on where the stream stands, each by itself.
 
+    As a generator, an iterator is for one thread at a time; each of several needs one of its own.
+
     Examples
     --------
     >>> from streamlearn import Streamer
@@ -83,7 +85,8 @@ class Passes(Generator):
                 self._close()
                 raise
             self._n_given += 1
-            self._left -= 1
+            if self._left > 0:  # in another thread an error may have ended the stream meanwhile
+                self._left -= 1
             return item
         self.close()
         raise StopIteration

@@ -217,7 +217,8 @@ def from_arrays(
     sample_weight : array-like of shape (n_samples,), optional
         Weights of the samples.
     by : array-like of shape (n_samples,) or "y", optional
-        A stream for each value, named by it; "y" gives a stream for each class.
+        A stream for each value, named by it; "y" gives a stream for each class. Rows of None (or NaN among
+        texts) are one, the last, named "None".
     n_streams : int, optional
         Number of blocks of rows, of equal size to one row. Without ``by`` and ``n_streams`` there is one stream.
     shuffle : bool, default=True
@@ -301,8 +302,15 @@ def _group(by: Any, columns: dict[str, Any], n: int) -> tuple[np.ndarray, list[i
     by = np.asarray(by)
     if by.shape != (n,):
         raise ValueError(f"by must have a value for each of the {n} rows of X, got shape {by.shape}.")
+    missing = np.zeros(n, bool)
     try:
-        values, codes, counts = np.unique(by, return_inverse=True, return_counts=True)
+        if by.dtype == object:
+            missing = (by == None) | (by != by)  # noqa: E711  of each value
+        values, known, counts = np.unique(by[~missing], return_inverse=True, return_counts=True)
     except TypeError as error:
         raise ValueError(f"by must hold values of one kind that can be sorted: {error}.") from None
+    codes = np.full(n, len(values))
+    codes[~missing] = known
+    if missing.any():
+        values, counts = np.array([*values, None], object), np.array([*counts, missing.sum()])
     return values, [0, *np.cumsum(counts).tolist()], np.argsort(codes, kind="stable")

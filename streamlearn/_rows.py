@@ -27,6 +27,21 @@ def not_numbers(frame: Any) -> list[str]:
     return [str(name) for name in frame.columns if not str(frame[name].dtype).lower().startswith(numbers)]
 
 
+def has_texts(values: Any) -> bool:
+    """Whether rows are texts, or a DataFrame has columns of texts or categories, as far as their first ones tell."""
+    if is_frame(values):
+        texts = ("str", "category", "categorical", "enum")
+        return any(
+            str(values[name].dtype).lower().startswith(texts)
+            or (str(values[name].dtype) == "object" and any(isinstance(v, str) for v in values[name].iloc[:_FEW_ROWS]))
+            for name in not_numbers(values)
+        )
+    is_flat = isinstance(values, (list, tuple)) or is_series(values)
+    if isinstance(values, np.ndarray):
+        is_flat = values.ndim == 1  # texts in rows may be numbers
+    return is_flat and isinstance(next(iter(values), None), str)
+
+
 def is_series(values: Any) -> bool:
     return not isinstance(values, np.ndarray) and hasattr(values, "to_numpy") and not hasattr(values, "columns")
 

@@ -217,7 +217,7 @@ class Schema:
             )
         if weight is not None and not self._takes_weights:
             raise ValueError(
-                f"the streams give sample_weight, which {self._name}.partial_fit does not take: leave it out of the batches."
+                f"there is a sample_weight, which {self._name}.partial_fit does not take: leave it out of fit, or of the batches."
             )
         if y is not None and self._reads_y and y.ndim > 2:
             raise ValueError(f"y has rows of shape {y.shape[1:]}, where a target is a number, a text or a row of them.")
@@ -230,7 +230,7 @@ class Schema:
             raise ValueError(f"X has {_rows_of(kind)}, but {self._name} was trained on {self._n_features} features.")
         self._y = None if y is None else kind_of_y(y)
         self._largest = min(self._largest, _largest(getattr(X, "dtype", None)))
-        self._numeric_frames = kind[0] == "a DataFrame" and numbers_of(X) is not None
+        self._numeric_frames = is_frame(X) and numbers_of(X) is not None
         numeric = kind[0] == "numbers" or self._numeric_frames
         self.all_finite = numeric and not self._takes_nan and (self._y is None or self._y[0] == "numbers")
         self.X_limit = self._largest**2
@@ -317,7 +317,7 @@ def _kind(values: Any) -> tuple:
         if isinstance(values, list):
             return ("a list of texts",)
         if is_frame(values):
-            return "a DataFrame", values.shape[1]
+            return f"a DataFrame of {type(values).__module__.partition('.')[0]}", values.shape[1]
     dtype = values.dtype
     return _KINDS.get(dtype.kind) or str(dtype), *values.shape[1:]
 

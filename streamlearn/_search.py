@@ -84,7 +84,7 @@ class SuccessiveHalvingSearchCV(ContinuingSearch):
     best_index_ : int
         Its row. It is the best of those that were trained the longest; the first one where scores are equal.
     n_candidates_, n_resources_ : list of int
-        Candidates, and batches that each had had in all, at the end of each iteration.
+        Candidates of each iteration, and up to how many batches each was trained in all (fewer where its streams had ended).
     n_iterations_ : int
     n_splits_ : int
     n_batches_ : int
@@ -209,7 +209,7 @@ class HyperbandSearchCV(ContinuingSearch):
     Attributes
     ----------
     n_candidates_, n_resources_ : list of lists of int
-        Candidates, and batches that each had had in all, at the end of each iteration, for each bracket.
+        Candidates of each iteration, and up to how many batches each was trained in all, for each bracket.
     cv_results_, best_estimator_, best_params_, best_score_, best_index_, n_iterations_, n_splits_, n_batches_, min_resources_, \
 max_resources_, refit_time_
         As of :class:`SuccessiveHalvingSearchCV`; ``cv_results_`` has a column ``bracket``. Rung ``iter`` of all brackets is

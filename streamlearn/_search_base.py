@@ -290,10 +290,14 @@ class ContinuingSearch(MetaEstimatorMixin, BaseEstimator):
         shown = "; ".join(f"{n} x {error}" for error, n in errors.most_common(3))
         text = f"{len(failed)} of {len(outcomes)} fits and scores of candidates failed: {shown}."
         if current[0].iteration == 0 and (len(failed) == len(outcomes) or all(math.isnan(row.mean) for row in current)):
-            trace = failed[0].trace if failed else ""
+            if not failed:
+                raise ValueError(
+                    f"no candidate can be chosen: scoring={self.scoring!r} gives NaN for each of them. On a pool, "
+                    "stream_scorer(...) makes a scorer of scikit-learn's names."
+                )
             raise ValueError(
                 f"no candidate can be chosen, as each has a score of NaN or failed. {text} Pass error_score='raise' to see the "
-                f"first error where it comes from. The first was:\n{trace}"
+                f"first error where it comes from. The first was:\n{failed[0].trace}"
             )
         if failed:
             warnings.warn(
@@ -318,8 +322,24 @@ class ContinuingSearch(MetaEstimatorMixin, BaseEstimator):
         n_resources = [[on[0].n_batches for on in bracket.values()] for bracket in rungs.values()]
         self.n_candidates_ = n_candidates if self._has_brackets else n_candidates[0]
         self.n_resources_ = n_resources if self._has_brackets else n_resources[0]
+        self._warn_of_idle_rungs(rows, max(trained.values()), n_resources)
         self.min_resources_ = min(row.n_batches for row in rows)
         self.max_resources_ = max(row.n_batches for row in rows)
+
+    def _warn_of_idle_rungs(self, rows: list[Row], most: int, n_resources: list[list[int]]) -> None:
+        """Warn if the streams had ended before the last rung of a bracket began."""
+        if self.estimator.n_iter_no_change is not None or any(
+            o is not None and o.error for row in rows for o in row.outcomes
+        ):
+            return
+        if any(len(rungs) > 1 and most <= rungs[-2] for rungs in n_resources):
+            warnings.warn(
+                f"no candidate was trained on more than {most} batches, although max_resources={self.max_resources!r}: its "
+                "streams end there, or its loss no longer falls, and the last iterations only chose among the same models. "
+                "Raise n_passes of the estimator, or pass a smaller max_resources.",
+                UserWarning,
+                stacklevel=4,
+            )
 
     # -- the best candidate -------------------------------------------------------------------------------------------
 

@@ -109,8 +109,8 @@ class Trainer:
         if batch.sample_weight is not None:
             if not self._weighted:
                 raise ValueError(
-                    f"the streams give sample_weight, which {type(self.estimator).__name__}.partial_fit does not take: "
-                    "leave it out of the batches."
+                    f"there is a sample_weight, which {type(self.estimator).__name__}.partial_fit does not take: leave it out of "
+                    "fit, or of the batches."
                 )
             params = {**params, "sample_weight": batch.sample_weight}
         if self._known is not None:

@@ -9,11 +9,13 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
+from sklearn.base import is_classifier, is_regressor
 
+from ._arrays import ArrayStream
 from ._batch import Batch
 from ._feature_names import feature_names_of
 from ._fit_source import as_pool, is_pool
-from ._outputs import pool_batches, refuse_endless
+from ._outputs import pool_batches, refuse_endless, stream_name
 from ._pool import StreamPool
 from ._progress import copied
 from ._run import Run
@@ -122,6 +124,32 @@ class Prequential:
     def score(self, trainer: Trainer) -> tuple[Any, int]:
         answers, self.answers = self.answers, None
         return (math.nan, 0) if answers is None else (self._scorer.score(answers), answers.n)
+
+
+def _check_like(held_out: StreamPool, pool: StreamPool, estimator: Any) -> None:
+    """Refuse arrays to score on that cannot be, where the streams to train on tell: else it is found out when they are read."""
+    train = _parts_of(pool[0])
+    for position, stream in enumerate(held_out):
+        test = _parts_of(stream)
+        if train is None or test is None:
+            continue
+        if test["X"] != train["X"]:
+            raise ValueError(
+                f"validation has rows of shape {test['X']} in {stream_name(held_out, position)}, but those to train on have "
+                f"shape {train['X']}: give it the same features."
+            )
+        if "y" in train and "y" not in test and (is_classifier(estimator) or is_regressor(estimator)):
+            raise ValueError(
+                f"validation has no y in {stream_name(held_out, position)}, which scores need: give it the targets, "
+                "from_arrays(X, y)."
+            )
+
+
+def _parts_of(stream: Streamer) -> dict[str, tuple[int, ...]] | None:
+    """Return the shapes of rows of an array stream by the names of its parts; None: it is none."""
+    if not isinstance(stream, ArrayStream):
+        return None
+    return {name: tuple(getattr(values, "shape", (0,))[1:]) for name, values in stream._table.columns.items()}
 
 
 def _as_trained(trainer: Trainer, batch: Batch) -> Batch:
@@ -331,6 +359,7 @@ def watch_of(owner: Any, pool: StreamPool, held_out: StreamPool | None, seed: in
         if held_out is None:
             held_out = as_pool([owner.validation] if isinstance(owner.validation, Streamer) else owner.validation)
         feature_names_of(held_out, feature_names_of(pool))
+        _check_like(held_out, pool, owner.estimator)
         test = HeldOut(held_out, scorer_of(owner), owner.validation_max_samples, seed)
     return Watch(
         test,

@@ -43,7 +43,7 @@ from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import StandardScaler, scale
 from sklearn.utils import estimator_html_repr
 
-from streamlearn import StreamFactory, StreamingEstimator, StreamPool, from_arrays
+from streamlearn import StreamFactory, StreamingEstimator, StreamPool, SuccessiveHalvingSearchCV, from_arrays
 
 X, y = load_iris(return_X_y=True)
 X = scale(X)
@@ -418,3 +418,18 @@ def test_weights_that_nobody_asked_for_are_refused():
         StreamingEstimator(Recording()).fit(X, y, sample_weight=np.ones(150))
     with pytest.raises(TypeError, match="other"):
         StreamingEstimator(Recording()).fit(X, y, other=1)
+
+
+@pytest.mark.usefixtures("routing")
+def test_labels_are_no_metadata():
+    """Candidates that go on are told their labels, whatever is routed."""
+    model = StreamingEstimator(SGDClassifier(), batch_size=16, n_passes=10, random_state=0)
+    grid = {"estimator__alpha": [1e-4, 1e-2, 1.0]}
+    search = SuccessiveHalvingSearchCV(model, grid, max_resources=9, cv=3, error_score="raise").fit(X, y)
+    assert search.n_resources_ == [3, 9]
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+    assert model.fit(X, y, classes=[0, 1, 2, 3]).classes_.tolist() == [0, 1, 2, 3]
+
+
+def test_what_metadata_is_wanted_is_said_by_the_estimator_inside():
+    assert not [name for name in dir(StreamingEstimator) if name.startswith("set_") and name.endswith("_request")]

@@ -58,3 +58,20 @@ def test_refused(frame):
     ):
         with pytest.raises(ValueError, match="'t' holds dates"):
             from_dataframe(dated, target=None)
+
+
+@pytest.mark.parametrize("make", [pd.DataFrame, pl.DataFrame])
+@pytest.mark.parametrize("values", [["v", "u", None, "u"], [2, 1, None, 1], [2.5, 1.0, None, 1.0]])
+def test_rows_without_a_value_are_a_stream(make, values):
+    frame = make({"user": values, "x": [0.0, 1.0, 2.0, 3.0], "y": [0, 1, 0, 1]})
+    pool = from_dataframe(frame, target="y", by="user", shuffle=False)
+    assert pool.names[-1] == "None"
+    assert [[item["X"].item() for item in stream] for stream in pool] == [[1, 3], [0], [2]]
+    nullable = pd.DataFrame({"user": pd.array([2, None, 1], "Int64"), "x": 1.0, "y": 0})
+    assert from_dataframe(nullable, target="y", by="user").names == ("1", "2", "None")
+
+
+@pytest.mark.parametrize("by", [["day", "label"], np.array([1, 2, 1, 2])])
+def test_by_is_the_name_of_a_column(frame, by):
+    with pytest.raises(TypeError, match="by must be the name of a column, got"):
+        from_dataframe(frame, target="label", by=by)

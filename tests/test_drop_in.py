@@ -5,6 +5,7 @@ import pandas as pd
 import polars as pl
 import pytest
 from scipy import sparse
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.cluster import Birch, MiniBatchKMeans
 from sklearn.datasets import (
     load_breast_cancer,
@@ -28,7 +29,7 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, StandardScaler, scale
 from threadpoolctl import threadpool_limits
 
-from streamlearn import StreamingEstimator
+from streamlearn import Streamer, StreamingEstimator
 
 LOADERS = {"iris": load_iris, "wine": load_wine, "breast_cancer": load_breast_cancer, "digits": load_digits}
 NAIVE_BAYES = [GaussianNB(), MultinomialNB(), BernoulliNB(binarize=1.0), ComplementNB(), CategoricalNB()]
@@ -373,3 +374,107 @@ def test_a_search_scores_with_sample_weight():
         == model.score(X, y, sample_weight=weight)
         == alone.best_estimator_.score(X, y, weight)
     )
+
+
+def test_several_targets_of_an_estimator_whose_tags_do_not_tell():
+    X, y = load_diabetes(return_X_y=True)
+    X, Y = scale(X), np.column_stack([scale(y), -scale(y)])
+    model = StreamingEstimator(MLPRegressor(random_state=0), random_state=0).fit(X, Y)
+    assert model.predict(X).shape == Y.shape
+    assert model.score(X, Y) > 0.5
+    with pytest.raises(ValueError, match="y should be a 1d array"):
+        StreamingEstimator(SGDRegressor()).fit(X, Y)
+
+
+class OfTexts(ClassifierMixin, BaseEstimator):
+    """Hashes texts, or those of the column of a frame, and is not said to take them."""
+
+    def partial_fit(self, X, y, classes=None):
+        if classes is not None:
+            self.classes_, self.model_ = classes, SGDClassifier(random_state=0)
+        self.model_.partial_fit(self._hashed(X), y, classes=self.classes_)
+        return self
+
+    def predict(self, X):
+        return self.model_.predict(self._hashed(X))
+
+    def _hashed(self, X):
+        return HashingVectorizer(n_features=64).transform(X["text"] if hasattr(X, "columns") else X)
+
+
+TEXTS = [f"{'good' if i % 2 else 'bad'} {i}" for i in range(100)]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        list,
+        np.array,
+        lambda texts: np.array(texts, object),
+        pd.Series,
+        pl.Series,
+        lambda texts: pd.DataFrame({"text": texts, "n": 1.0}),
+        lambda texts: pd.DataFrame({"text": pd.Categorical(texts)}),
+        lambda texts: pl.DataFrame({"n": 1.0, "text": texts}),
+    ],
+    ids=["list", "array", "objects", "pandas", "polars", "frame", "categories", "polars frame"],
+)
+def test_texts_go_to_an_estimator_as_they_are(make):
+    X, y = make(TEXTS), np.arange(100) % 2
+    model = StreamingEstimator(OfTexts(), random_state=0).fit(X, y)
+    assert model.score(X, y) == 1
+    assert model.partial_fit(X, y).n_samples_seen_ == 200
+
+
+def test_texts_that_an_estimator_cannot_take_are_named():
+    frame = pd.DataFrame({"user": ["u3", "u4"] * 20, "x": np.arange(40.0)})
+    with pytest.raises(ValueError, match=r"\['user'\] hold no numbers, and SGDClassifier fails on them"):
+        StreamingEstimator(SGDClassifier()).fit(frame, np.arange(40) % 2)
+    model = StreamingEstimator(SGDClassifier()).fit(frame[["x"]].assign(z=1.0), np.arange(40) % 2)
+    with pytest.raises(ValueError, match="The feature names should match"):
+        model.partial_fit(frame, np.arange(40) % 2)
+    model.fit(np.eye(2), [0, 1])
+    with pytest.raises(ValueError, match="expecting 2 features"):
+        model.partial_fit(TEXTS, np.arange(100) % 2)
+
+
+@pytest.mark.parametrize(
+    "classes",
+    [
+        pd.Series(["b", "a"], index=[3, 4]),
+        pd.Index(["a", "b"]),
+        {"a", "b"},
+        ("a", "b"),
+        np.array(["a", "b"], object),
+        pl.Series(["a", "b"]),
+    ],
+    ids=lambda classes: type(classes).__module__.partition(".")[0] + type(classes).__name__,
+)
+def test_labels_are_given_in_any_form(classes):
+    X, y = np.arange(8.0).reshape(4, 2), ["a", "b", "a", "b"]
+    stream = Streamer([(X, y)])
+    for model in (
+        StreamingEstimator(GaussianNB(), classes=classes).fit([stream]),
+        StreamingEstimator(GaussianNB()).fit([stream], classes=classes),
+        StreamingEstimator(GaussianNB()).partial_fit(X, y, classes=classes),
+        StreamingEstimator(GaussianNB()).iter_fit(stream, classes=classes),
+        StreamingEstimator(GaussianNB(), classes=classes).fit(X, y),
+    ):
+        assert model.predict(X).tolist() == GaussianNB().fit(X, y).predict(X).tolist()
+
+
+@pytest.mark.parametrize(
+    ("classes", "said"),
+    [([0, 1, np.nan], "has nan"), ([0, None], "has None"), ([0, "a"], "several kinds"), ("ab", "got the text 'ab'")],
+)
+def test_what_cannot_be_a_label_is_refused_before_training(classes, said):
+    def never():
+        raise AssertionError
+
+    with pytest.raises(ValueError, match=said):
+        StreamingEstimator(GaussianNB()).fit([Streamer(never)], classes=classes)
+
+
+def test_a_streaming_estimator_within_one_is_refused():
+    with pytest.raises(ValueError, match=r"estimator is a StreamingEstimator itself.*: pass what is inside it"):
+        StreamingEstimator(StreamingEstimator(SGDClassifier())).fit(np.eye(4), [0, 1, 0, 1])

@@ -115,3 +115,10 @@ def test_pickle():
 def test_repr_shows_no_data():
     factory = StreamFactory(scaled, factor=[1, 10], shift=np.zeros(1000))
     assert repr(factory) == "StreamFactory(scaled, factor=[1, 10], shift=<ndarray 1000 float64>)"
+
+
+def test_a_parameter_that_was_not_given_is_named_with_what_to_do():
+    with pytest.raises(
+        ValueError, match=r"'shift' for factory .*: \['factor'\]; .* StreamFactory\(scaled, shift=\.\.\.\)"
+    ):
+        StreamFactory(scaled, factor=[1]).set_params(shift=1)

@@ -269,3 +269,52 @@ def test_what_has_failed_stays_aside_when_it_is_resumed_with_good_data():
     assert got == [("a", i) for i in range(4, 9)]
     assert "'stream 1' after 2 items" in told[0]
     quietly(running)
+
+
+# -- streams that fail when they are closed ---------------------------------------------------------------------------
+
+
+def closes_badly(name):
+    try:
+        for i in range(100):
+            yield name, i
+    finally:
+        raise OSError("the disk is gone")
+
+
+@pytest.mark.parametrize("on_error", ["skip", "retry"])
+def test_a_stream_that_fails_when_a_visit_ends_is_set_aside(on_error):
+    pool = StreamPool([Streamer(closes_badly, "a"), Streamer(items, "b", 1000)], names=["a", "b"])
+    running = StochasticMux(pool, 1, 4, random_state=0, on_error=on_error, retry_delay=0).generate(200)
+    got, _ = quietly(running)
+    counts = Counter(stream for stream, _ in got)
+    assert len(got) == 200
+    assert running.stream_errors == {
+        "name": ["a"],
+        "n_errors": [1],
+        "error": ["OSError: the disk is gone"],
+        "n_items": [counts["a"]],
+        "set_aside": [True],
+    }
+
+
+def test_a_stream_that_fails_when_a_visit_ends_is_named():
+    pool = StreamPool([Streamer(closes_badly, "a")], names=["monday"])
+    got = []
+    with pytest.raises(OSError, match="the disk is gone") as caught:
+        got.extend(StochasticMux(pool, 1, 4, random_state=0).generate(200))
+    (note,) = caught.value.__notes__
+    assert note.startswith("raised by stream 'monday' at position 0, visit 0, item ")
+    assert note.endswith("of the visit, when it was closed")
+
+
+def test_items_of_a_stream_that_was_paused_are_counted_through():
+    def breaks():
+        yield from range(7)
+        raise RuntimeError
+
+    for seed in range(10):
+        mux_of_two = StochasticMux([Streamer(breaks), range(100, 120)], 2, 2, mode="exhaustive", random_state=seed)
+        with pytest.raises(RuntimeError) as caught:
+            list(mux_of_two)
+        assert caught.value.__notes__ == ["raised by stream at position 0, visit 0, item 7 of the visit"]

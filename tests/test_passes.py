@@ -1,6 +1,7 @@
 """Running streams: where they end, and what they close. What they are resumed from is tested with states."""
 
 import itertools
+import threading
 
 import numpy as np
 import pytest
@@ -113,3 +114,27 @@ def test_ending_a_pass_closes_the_generator(end):
         with pytest.raises(OSError):
             list(iterator)
     assert closed == [True]
+
+
+def test_an_error_within_a_step_of_another_thread_ends_the_pass():
+    """As where two threads share an iterator: one of them gets an error while the other one waits for its item."""
+    inside, go_on = threading.Event(), threading.Event()
+
+    def watched():
+        yield 0
+        inside.set()
+        assert go_on.wait(10)
+        yield from itertools.count(1)
+
+    iterator = Streamer(watched).generate(5)
+    assert next(iterator) == 0
+    found = []
+    thread = threading.Thread(target=lambda: found.extend(itertools.islice(iterator, 20)))
+    thread.start()
+    assert inside.wait(10)
+    with pytest.raises(ValueError, match="already executing"):
+        next(iterator)
+    go_on.set()
+    thread.join(10)
+    assert found == [1]
+    assert list(iterator) == []

@@ -432,3 +432,13 @@ def test_negative_weights_of_a_stream_learner():
     with pytest.raises(ValueError, match=r"sample_weight has -1.0 in row 1") as caught:
         StreamLearner(SGDClassifier()).iter_fit([([[1.0], [2.0]], [0, 1], [1.0, -1.0])], classes=[0, 1])
     assert "item 0" in said(caught.value)
+
+
+def test_frames_of_two_libraries_are_refused():
+    values = np.arange(8.0).reshape(4, 2)
+    frames = [pd.DataFrame(values, columns=["a", "b"]), pl.DataFrame(values, schema=["a", "b"])]
+    pool = StreamPool([[(frame, [0, 1, 0, 1])] for frame in frames], names=["bear", "panda"])
+    with pytest.raises(
+        ValueError, match=r"X holds a DataFrame of (pandas|polars), but a DataFrame of .*: make them of one"
+    ):
+        StreamingEstimator(SGDClassifier(), classes=[0, 1], random_state=0).fit(pool)

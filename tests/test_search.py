@@ -341,7 +341,7 @@ def test_no_held_out_stream_of_200_is_ever_trained_on(search, cv):
 def test_splitters(cv):
     pool = StreamPool([Streamer(numbered, i) for i in range(12)])
     labels = np.arange(12) % 2
-    model = StreamingEstimator(Recorder(), batch_size=4, classes=[0, 1], n_passes=3, random_state=0)
+    model = StreamingEstimator(Recorder(), batch_size=4, classes=[0, 1], n_passes=9, random_state=0)
     score = NoLeak()
     search = SuccessiveHalvingSearchCV(
         model, {"estimator__shift": [0, 1, 2]}, max_resources=36, cv=cv, scoring=score, refit=False

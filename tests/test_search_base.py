@@ -221,7 +221,7 @@ def test_scores_of_nan_lose():
 
     search = SuccessiveHalvingSearchCV(model(), {"lam": [2, 4]}, max_resources=9, cv=2, scoring=score).fit(X, y)
     assert search.best_params_["lam"] == 4
-    with pytest.raises(ValueError, match="each has a score of NaN"):
+    with pytest.raises(ValueError, match=r"scoring=<function .* gives NaN for each of them"):
         search.set_params(param_distributions={"lam": [2]}).fit(X, y)
 
 
@@ -363,3 +363,10 @@ def test_streams_that_fail_are_named():
     search = SuccessiveHalvingSearchCV(model(classes=range(10)), {}, max_resources=30, cv=KFold(2))
     with pytest.raises(ValueError, match=r"OSError: the disk is gone(.|\n)*stream '[cd]' at position"):
         search.fit(streams)
+
+
+def test_iterations_that_train_nothing_warn():
+    short = model(SGDClassifier(), n_passes=1, batch_size=100)
+    space = {"estimator__alpha": [1e-4, 1e-3, 1e-2]}
+    with pytest.warns(UserWarning, match=r"on more than 2 batches, although max_resources=90: .* Raise n_passes"):
+        SuccessiveHalvingSearchCV(short, space, max_resources=90, cv=2).fit(X[:400], y[:400])

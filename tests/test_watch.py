@@ -88,7 +88,7 @@ def test_frames_are_scored_as_they_are_trained():
     assert model.history_["score"] == expected.history_["score"]
     assert model.feature_names_in_.tolist() == list("abcd")
     other = from_arrays(frame[["a", "b", "c"]][300:], Y[300:])
-    with pytest.raises(ValueError, match=r"missing \['d'\]"):
+    with pytest.raises(ValueError, match=r"validation has rows of shape \(3,\) in stream '0'.* shape \(4,\)"):
         model.set_params(validation=other).fit(pool)
 
 

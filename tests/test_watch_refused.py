@@ -11,7 +11,7 @@ from sklearn.linear_model import Perceptron, SGDClassifier, SGDRegressor
 from sklearn.naive_bayes import GaussianNB
 from sklearn.preprocessing import StandardScaler
 
-from streamlearn import Streamer, StreamingEstimator, StreamPool, _outputs, _watch
+from streamlearn import Streamer, StreamingEstimator, StreamPool, _outputs, _watch, from_arrays
 from tests.watching import HELD_OUT, TRAIN, X, Y
 
 
@@ -148,3 +148,20 @@ def test_nothing_warns():
             pd.DataFrame(X, columns=list("abcd")), Y
         )
     assert _watch.COLUMNS[0] == "batch"
+
+
+def test_arrays_that_cannot_be_scored_are_refused_before_training():
+    class Untouched(GaussianNB):
+        def partial_fit(self, *args, **kwargs):
+            raise AssertionError
+
+    for validation, said in (
+        (
+            from_arrays(X[:, :2], Y),
+            r"validation has rows of shape \(2,\) in stream '0'.*, but those to train on have shape",
+        ),
+        (from_arrays(X), "validation has no y in stream '0'.*from_arrays"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            StreamingEstimator(Untouched(), validation=validation).fit(TRAIN)
+    StreamingEstimator(MiniBatchKMeans(2, n_init=1), validation=from_arrays(X)).fit(TRAIN)  # whose score needs none

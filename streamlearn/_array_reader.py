@@ -19,7 +19,7 @@ from ._rows import concat_rows, n_rows, row_bytes, take_rows
 from ._span import Span
 
 _TABLES = 3  # of X, y and sample_weight
-# What is known of a stream, in one line of a cache: sl_stream of _locate.h. Counts are zero between calls of it.
+# What is known of a stream, in one line of a cache: sl_stream of _locate.h.
 _KNOWN = np.dtype(
     [
         ("pass", np.int64),
@@ -28,8 +28,9 @@ _KNOWN = np.dtype(
         ("starts", np.int64, _TABLES),
         ("order", np.uint64),
         ("key", np.uint32),
-        ("counts", np.int32, 2),
-        ("is_shuffled", np.int32),
+        ("block", np.uint32),
+        ("is_shuffled", np.uint8),
+        ("states", np.uint8, 7),
     ]
 )
 _ADDED = (np.dtype(np.float64), np.dtype(np.float32))  # in the order of bytes of this machine
@@ -133,6 +134,7 @@ class ArrayReader(CursorReader):
     def _rewind(self, seed: int) -> None:
         self._pool = _in_lines(self._known)
         self._pool["key"] = keys_of(seed, len(self._pool))
+        self._n_blocks = 0
         self._seed = seed
         self._keys, self._places, self._passes = self._pool["key"], self._pool["place"], self._pool["pass"]
 
@@ -157,10 +159,14 @@ class ArrayReader(CursorReader):
             if size:
                 added[column.name] = i
         moved[0], before = -1, self.moved
+        self._n_blocks += 1
+        if self._n_blocks == 2**32:  # streams may know these numbers from long ago
+            self._pool["block"] = 0
+            self._n_blocks = 1
         try:
             n_moved = _compiled.native.locate(
-                streams, lengths, order, self._pool.view(np.uint8), self._row_steps, self._lookup, rows, who, moved, columns,
-                squares,
+                streams, lengths, order, self._pool.view(np.uint8), self._n_blocks, self._row_steps, self._lookup, rows, who, moved,
+                columns, squares,
             )  # fmt: skip
             batch.squares = {name: float(squares[i]) for name, i in added.items()}
             now = moved[:, :n_moved]

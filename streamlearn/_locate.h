@@ -141,9 +141,11 @@ typedef struct {
     int64_t starts[SL_TABLES];  /* of which the first is there in each table */
     uint64_t order;             /* of that pass, once it was needed, if they are SL_PACKED at most; else 0 */
     uint32_t key;
-    int32_t count;              /* of samples in a block; zero before and after */
-    int32_t n_runs;             /* likewise */
-    int32_t is_shuffled;
+    uint32_t block;             /* the last one that has samples of it, */
+    uint8_t is_shuffled;
+    uint8_t has_ended;          /* whether a pass has ended in that block, */
+    uint8_t is_torn;            /* and whether its samples there are given in time */
+    uint8_t unused[5];
 } sl_stream;
 
 /* Finds elements and writes the rows that they are in each of some tables, `start + step * element`. */
@@ -267,17 +269,74 @@ static inline uint64_t sl_packed(sl_stream *of)
     return of->order;
 }
 
-#define SL_RUNS_AHEAD 16
+static inline void sl_end_pass(sl_stream *of)
+{
+    of->pass++;
+    of->place = 0;
+    of->order = 0;
+    of->has_ended = 1;
+}
 
-/* Moves cursors by runs of samples. Returns the number of streams that moved, which are written to `present`, sorted by
- * their first run, with the places and passes where they stood.
+/* Writes the rows of the next samples of a stream, and moves its cursor. */
+static inline void sl_move(sl_finder *f, sl_stream *of, int64_t n, const int64_t *due)
+{
+    const int64_t size = of->size;
+    if (of->is_shuffled && size <= SL_PACKED && of->place + n <= size) {
+        uint64_t packed = sl_packed(of) >> 4 * of->place;
+        for (int64_t i = 0; i < n; i++, packed >>= 4)
+            sl_write(f, of, due[i], (int64_t)(packed & 15));
+        of->place += (uint32_t)n;
+        n = 0;
+    }
+    while (n) {
+        const int64_t place = of->place, rest = size - place, m = n < rest ? n : rest;
+        const sl_permutation p = sl_of_pass(of, of->pass);
+        if (m >= SL_LONG && p.is_shuffled && !p.is_small)
+            sl_find_on(f, &p, place, m, of, due);
+        else
+            for (int64_t i = 0; i < m; i++)
+                sl_find(f, &p, place + i, of, due[i]);
+        due += m;
+        n -= m;
+        of->place += (uint32_t)m;
+        if (n)
+            sl_end_pass(of);
+    }
+    if (of->place == size)
+        sl_end_pass(of);
+}
+
+#define SL_RUNS_AHEAD 16
+#define SL_BIT(bits, i) ((bits)[(i) >> 3] >> ((i) & 7) & 1)
+#define SL_SET_BIT(bits, i) ((bits)[(i) >> 3] |= (uint8_t)(1 << ((i) & 7)))
+
+/* Puts streams back where they stood before a block. */
+static void sl_take_back(
+    sl_stream *pool, int64_t n, const int64_t *present, const int64_t *places, const int64_t *passes, int all)
+{
+    for (int64_t i = 0; i < n; i++) {
+        sl_stream *of = pool + present[i];
+        if (!all && !of->is_torn)
+            continue;
+        if (of->pass != passes[i])
+            of->order = 0;
+        of->place = (uint32_t)places[i];
+        of->pass = passes[i];
+    }
+}
+
+/* Moves cursors by the runs of samples of a block, which has a number that no stream knows. Returns the number of streams that
+ * moved, which are written to `present`, sorted by their first run, with the places and passes where they stood; -1 if one has
+ * no samples.
  *
  * The samples of a stream are given out run by run; those of one that has no order of its own, or passes into its next pass
- * meanwhile, in time.
+ * meanwhile, in time. Which these are is found out as they are given: then they are given again. `streams_marked` and `times_marked`
+ * are a bit for each stream and each sample, all zero.
  */
 static int64_t sl_locate(
     int64_t n_runs, const int64_t *streams, const int64_t *lengths, const int64_t *order, int64_t n, sl_stream *pool,
-    int64_t n_tables, const int64_t *steps, int64_t *out, int32_t *who, int64_t *present, int64_t *places, int64_t *passes)
+    uint32_t block, int64_t n_tables, const int64_t *steps, int64_t *out, int32_t *who, int64_t *present, int64_t *places,
+    int64_t *passes, uint8_t *streams_marked, uint8_t *times_marked)
 {
     int64_t n_present = 0, any_torn = 0;
     sl_finder f;
@@ -285,86 +344,45 @@ static int64_t sl_locate(
     sl_begin(&f, n_tables, steps, out, n);
     for (int64_t run = 0; run < n_runs; run++) {
         sl_stream *of = pool + streams[run];
+        const int64_t m = lengths[run];
         if (run + SL_RUNS_AHEAD < n_runs)
             SL_PREFETCH_TO_WRITE(pool + streams[run + SL_RUNS_AHEAD]);
-        if (!lengths[run])
+        if (!m)
             continue;
-        if (!of->n_runs++)
+        for (int64_t i = 0; i < m; i++)
+            who[due[i]] = (int32_t)streams[run];
+        if (of->block != block) {
+            if (!of->size) {
+                sl_take_back(pool, n_present, present, places, passes, 1);
+                return -1;
+            }
+            of->block = block;
+            of->has_ended = of->is_torn = 0;
+            places[n_present] = of->place;
+            passes[n_present] = of->pass;
             present[n_present++] = streams[run];
-        of->count += (int32_t)lengths[run];
-        for (int64_t i = 0; i < lengths[run]; i++)
-            who[*due++] = (int32_t)streams[run];
+        } else if (!of->is_torn && (!of->is_shuffled || of->has_ended || of->place + m > (int64_t)of->size)) {
+            of->is_torn = 1;
+            any_torn = 1;
+            SL_SET_BIT(streams_marked, streams[run]);
+        }
+        if (!of->is_torn)
+            sl_move(&f, of, m, due);
+        due += m;
     }
-    for (int64_t i = 0; i < n_present; i++) {
-        sl_stream *of = pool + present[i];
-        if (i + SL_RUNS_AHEAD < n_present)
-            SL_PREFETCH_TO_WRITE(pool + present[i + SL_RUNS_AHEAD]);
-        const int is_torn = of->n_runs > 1 && (!of->is_shuffled || (int64_t)of->place + of->count > (int64_t)of->size);
-        places[i] = of->place;
-        passes[i] = of->pass;
-        any_torn |= is_torn;
-        of->n_runs = is_torn;
-        of->count = 0; /* from here on, of those that were given out */
-    }
-    due = order;
-    for (int64_t run = 0; run < n_runs; run++) {
-        sl_stream *of = pool + streams[run];
-        int64_t left = lengths[run], place = (int64_t)of->place + of->count, pass = of->pass;
-        const int64_t size = of->size;
-        if (run + SL_RUNS_AHEAD < n_runs)
-            SL_PREFETCH_TO_WRITE(pool + streams[run + SL_RUNS_AHEAD]);
-        if (!left)
-            continue;
-        if (of->n_runs) {
-            due += left;
-            continue;
-        }
-        of->count += (int32_t)left;
-        if (of->is_shuffled && size <= SL_PACKED && place + left <= size) {
-            for (uint64_t packed = sl_packed(of) >> 4 * place; left; left--, packed >>= 4)
-                sl_write(&f, of, *due++, (int64_t)(packed & 15));
-            continue;
-        }
-        if (place >= size) { /* seldom: to divide takes long */
-            pass += place / size;
-            place %= size;
-        }
-        for (; left; place = 0, pass++) {
-            const int64_t rest = size - place, m = left < rest ? left : rest;
-            const sl_permutation p = sl_of_pass(of, pass);
-            if (m >= SL_LONG && p.is_shuffled && !p.is_small)
-                sl_find_on(&f, &p, place, m, of, due);
-            else
-                for (int64_t i = 0; i < m; i++)
-                    sl_find(&f, &p, place + i, of, due[i]);
-            due += m;
-            left -= m;
-        }
-    }
-    if (any_torn)
-        for (int64_t time = 0; time < n; time++) {
-            sl_stream *of = pool + who[time];
-            if (!of->n_runs)
-                continue;
-            const int64_t at = (int64_t)of->place + of->count++, size = of->size;
-            const sl_permutation p = sl_of_pass(of, of->pass + at / size);
-            sl_find(&f, &p, at % size, of, time);
-        }
     sl_flush(&f);
-    for (int64_t i = 0; i < n_present; i++) {
-        sl_stream *of = pool + present[i];
-        if (i + SL_RUNS_AHEAD < n_present)
-            SL_PREFETCH_TO_WRITE(pool + present[i + SL_RUNS_AHEAD]);
-        const int64_t place = (int64_t)of->place + of->count, size = of->size;
-        if (place < size) {
-            of->place = (uint32_t)place;
-        } else {
-            of->pass += place / size;
-            of->place = (uint32_t)(place % size);
-            of->order = 0;
-        }
-        of->count = of->n_runs = 0;
-    }
+    if (!any_torn)
+        return n_present;
+    sl_take_back(pool, n_present, present, places, passes, 0);
+    due = order;
+    for (int64_t run = 0; run < n_runs; run++, due += lengths[run - 1])
+        if (SL_BIT(streams_marked, streams[run]))
+            for (int64_t i = 0; i < lengths[run]; i++)
+                SL_SET_BIT(times_marked, due[i]);
+    for (int64_t time = 0; time < n; time++)
+        if (SL_BIT(times_marked, time))
+            sl_move(&f, pool + who[time], 1, &time);
+    sl_flush(&f);
     return n_present;
 }
 

@@ -22,11 +22,11 @@ VERSION = 6  # of what functions take and give: _compiled.py leaves those of ano
 cdef extern from "_locate.h" nogil:
     int SL_TABLES
     ctypedef struct sl_stream:
-        uint32_t size
+        pass
     int64_t sl_locate(
         int64_t n_runs, const int64_t *streams, const int64_t *lengths, const int64_t *order, int64_t n, sl_stream *pool,
-        int64_t n_tables, const int64_t *steps, int64_t *out, int32_t *who, int64_t *present, int64_t *places,
-        int64_t *passes)
+        uint32_t block, int64_t n_tables, const int64_t *steps, int64_t *out, int32_t *who, int64_t *present, int64_t *places,
+        int64_t *passes, uint8_t *streams_marked, uint8_t *times_marked)
     void sl_permute(int64_t n, int64_t size, uint32_t key, int64_t *out)
     void sl_sort_slots(const uint16_t *slots, int64_t n, int64_t n_slots, int64_t *order, int64_t *ends)
     void sl_count(
@@ -58,24 +58,25 @@ cdef uint64_t FIRST = 0x9E3779B97F4A7C15  # of what is mixed
 
 
 def locate(
-    const int64_t[::1] streams, const int64_t[::1] lengths, const int64_t[::1] order, uint8_t[::1] pool,
+    const int64_t[::1] streams, const int64_t[::1] lengths, const int64_t[::1] order, uint8_t[::1] pool, uint32_t block,
     const int64_t[::1] steps, const int64_t[::1] lookup, int64_t[:, ::1] rows, int32_t[::1] who, int64_t[:, ::1] moved,
     const int64_t[:, ::1] columns, double[::1] squares,
 ):
     """Write where samples lie to ``rows``, their streams to ``who``, and perhaps the samples themselves.
 
-    ``pool`` is what is known of streams, as ``sl_stream`` has it, and is moved on. ``moved`` gets the streams that moved, and the
-    places and passes where they stood. Each of ``columns`` is which of ``rows`` tells where its values lie, an address and the
-    bytes from one row to the next, the bytes of a value, the address where values go, in time, and of what size (4 or 8) floats
-    are whose ``squares`` are to be added up; 0: of none. Returns how many streams moved. One call does it all: between two, a
-    thread would have to wait for the interpreter.
+    ``pool`` is what is known of streams, as ``sl_stream`` has it, and is moved on; ``block`` is a number above those of earlier
+    calls. ``moved`` gets the streams that moved, and the places and passes where they stood. Each of ``columns`` is which of
+    ``rows`` tells where its values lie, an address and the bytes from one row to the next, the bytes of a value, the address where
+    values go, in time, and of what size (4 or 8) floats are whose ``squares`` are to be added up; 0: of none. Returns how many
+    streams moved. One call does it all: between two, a thread would have to wait for the interpreter.
     """
     cdef sl_stream *of = <sl_stream *>&pool[0] if pool.shape[0] else NULL
     cdef int64_t n_streams = pool.shape[0] // <int64_t>sizeof(sl_stream), n_moved = 0, n = 0, i
+    cdef uint8_t[::1] marks
     # what follows trusts them, and would read and write elsewhere
     for i in range(lengths.shape[0]):
         n += lengths[i]
-        if lengths[i] and (lengths[i] < 0 or not 0 <= streams[i] < n_streams or not of[streams[i]].size):
+        if lengths[i] and (lengths[i] < 0 or not 0 <= streams[i] < n_streams):
             raise ValueError(f"run {i} has {lengths[i]} samples of stream {streams[i]}")
     if n != order.shape[0] or n >= 2**31:
         raise ValueError(f"runs of {n} samples have {order.shape[0]} places in time")
@@ -83,10 +84,14 @@ def locate(
         raise ValueError(f"{steps.shape[0]} tables are more than {SL_TABLES}")
     if not n:
         return 0
+    marks = zeros(n_streams // 8 + n // 8 + 2, cnp.NPY_UINT8)
     with nogil:
         n_moved = sl_locate(
-            streams.shape[0], &streams[0], &lengths[0], &order[0], n, of, steps.shape[0], &steps[0],
-            &rows[0, 0], &who[0], &moved[0, 0], &moved[1, 0], &moved[2, 0])
+            streams.shape[0], &streams[0], &lengths[0], &order[0], n, of, block, steps.shape[0], &steps[0],
+            &rows[0, 0], &who[0], &moved[0, 0], &moved[1, 0], &moved[2, 0], &marks[0], &marks[n_streams // 8 + 1])
+    if n_moved < 0:
+        raise ValueError("a run has samples of a stream without any")
+    with nogil:
         if lookup is not None:
             sl_look_up(&lookup[0], &rows[0, 0], rows.shape[1])
         for i in range(columns.shape[0]):
@@ -245,6 +250,10 @@ def keep(item, cnp.ndarray X_room, cnp.ndarray y_room, Py_ssize_t start, Py_ssiz
 
 cdef empty(cnp.npy_intp n, int kind):
     return cnp.PyArray_SimpleNew(1, &n, kind)
+
+
+cdef zeros(cnp.npy_intp n, int kind):
+    return cnp.PyArray_ZEROS(1, &n, kind, 0)
 
 
 def arrow_columns(schema, array):

@@ -165,8 +165,8 @@ class ArrayReader(CursorReader):
             self._n_blocks = 1
         try:
             n_moved = _compiled.native.locate(
-                streams, lengths, order, self._pool.view(np.uint8), self._n_blocks, self._row_steps, self._lookup, rows, who, moved,
-                columns, squares,
+                streams, lengths, order, self._pool.view(np.uint8), self._n_blocks, self._row_steps, self._lookup, rows, who,
+                moved, columns, squares,
             )  # fmt: skip
             batch.squares = {name: float(squares[i]) for name, i in added.items()}
             now = moved[:, :n_moved]

@@ -30,12 +30,14 @@ def not_numbers(frame: Any) -> list[str]:
 def has_texts(values: Any) -> bool:
     """Whether rows are texts, or a DataFrame has columns of texts or categories, as far as their first ones tell."""
     if is_frame(values):
-        texts = ("str", "category", "categorical", "enum")
-        return any(
-            str(values[name].dtype).lower().startswith(texts)
-            or (str(values[name].dtype) == "object" and any(isinstance(v, str) for v in values[name].iloc[:_FEW_ROWS]))
-            for name in not_numbers(values)
-        )
+        for i, dtype in enumerate(getattr(values, "dtypes", ())):
+            kind = str(dtype).lower()
+            if kind.startswith(("str", "large_str", "categor", "enum")):
+                return True
+            first = values.iloc[:_FEW_ROWS, i] if kind == "object" and hasattr(values, "iloc") else ()
+            if any(isinstance(value, str) for value in first):
+                return True
+        return False
     is_flat = isinstance(values, (list, tuple)) or is_series(values)
     if isinstance(values, np.ndarray):
         is_flat = values.ndim == 1  # texts in rows may be numbers

@@ -415,9 +415,10 @@ TEXTS = [f"{'good' if i % 2 else 'bad'} {i}" for i in range(100)]
         pl.Series,
         lambda texts: pd.DataFrame({"text": texts, "n": 1.0}),
         lambda texts: pd.DataFrame({"text": pd.Categorical(texts)}),
+        lambda texts: pd.DataFrame({"n": np.array([1, None] * 50, object), "text": np.array(texts, object)}),
         lambda texts: pl.DataFrame({"n": 1.0, "text": texts}),
     ],
-    ids=["list", "array", "objects", "pandas", "polars", "frame", "categories", "polars frame"],
+    ids=["list", "array", "objects", "pandas", "polars", "frame", "categories", "frame of objects", "polars frame"],
 )
 def test_texts_go_to_an_estimator_as_they_are(make):
     X, y = make(TEXTS), np.arange(100) % 2

@@ -9,7 +9,7 @@ from types import ModuleType
 
 import numpy as np
 
-_VERSION = 6
+_VERSION = 7
 
 native: ModuleType | None
 try:

@@ -130,7 +130,7 @@ class CursorReader(Reader):
             "seed": self._seed,
             "sizes": zlib.crc32(self._sizes.astype(np.int64).tobytes()),
             "begun": pack(begun),
-            "places": pack(places[begun]),
+            "places": pack(places[begun].astype(np.int64)),
             "passes": pack(passes[begun]),
         }
 

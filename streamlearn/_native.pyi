@@ -11,6 +11,7 @@ def locate(
     lengths: ndarray,
     order: ndarray,
     pool: ndarray,
+    block: int,
     steps: ndarray,
     lookup: ndarray | None,
     rows: ndarray,
@@ -72,6 +73,17 @@ def begin_some(
 def put_together(
     left: ndarray, counts: ndarray, of: ndarray, begin: ndarray, end: ndarray
 ) -> tuple[ndarray, ndarray, ndarray, ndarray, ndarray, ndarray]: ...
+def under_way(drawn: ndarray, seats: ndarray, fresh_passes: ndarray, left: ndarray) -> ndarray: ...
+def choose(
+    drawn: ndarray,
+    n_slots: int,
+    slots: ndarray,
+    fresh: ndarray,
+    muxes: ndarray,
+    first: ndarray,
+    n_streams: ndarray,
+    numbers: ndarray,
+) -> ndarray: ...
 def settle(
     drawn: ndarray,
     lengths: ndarray,

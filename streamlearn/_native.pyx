@@ -1,6 +1,7 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False
 """The loops of ``_kernels.h`` and ``_locate.h``, and those of plans, for arrays; other threads use the interpreter meanwhile."""
 
+cimport cython
 cimport numpy as cnp
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.long cimport PyLong_AsUnsignedLongLongMask
@@ -17,7 +18,7 @@ ctypedef fused floating:
     const_double
     const_float
 
-VERSION = 6  # of what functions take and give: _compiled.py leaves those of another one alone
+VERSION = 7  # of what functions take and give: _compiled.py leaves those of another one alone
 
 cdef extern from "_locate.h" nogil:
     int SL_TABLES

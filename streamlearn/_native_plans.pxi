@@ -305,6 +305,49 @@ def put_together(
     return out
 
 
+@cython.cdivision(True)
+def under_way(
+    const int64_t[::1] drawn, const int64_t[::1] seats, const uint8_t[::1] fresh_passes, const int64_t[:, ::1] left
+):
+    """Return what the visits under way in drawn slots, ``pass * n_slots + slot``, have left: see ``_nested.InVisits``."""
+    cdef int64_t n_slots = left.shape[1], i, n_pass, n = drawn.shape[0]
+    out = empty(n, cnp.NPY_INT64)
+    cdef int64_t[::1] to_out = out
+    if fresh_passes.shape[0] != seats.shape[0] or n_slots < 1:
+        raise ValueError(f"{fresh_passes.shape[0]} marks are not those of {seats.shape[0]} passes of {n_slots} slots")
+    for i in range(n):
+        n_pass = drawn[i] // n_slots
+        if not 0 <= n_pass < seats.shape[0] or not 0 <= seats[n_pass] < left.shape[0]:
+            raise ValueError(f"slot {drawn[i]} is none of {seats.shape[0]} passes")
+        to_out[i] = 0 if fresh_passes[n_pass] else left[seats[n_pass], drawn[i] - n_pass * n_slots]
+    return out
+
+
+@cython.cdivision(True)
+def choose(
+    const int64_t[::1] drawn, int64_t n_slots, const int64_t[::1] slots, const uint8_t[::1] fresh, const int64_t[::1] muxes,
+    const int64_t[::1] first, const int64_t[::1] n_streams, const double[::1] numbers,
+):
+    """Return a stream for each fresh visit, of the mux of its pass, by numbers in [0, 1): see ``_nested.Odds.draw``."""
+    cdef int64_t i, slot, mux, at = 0, n = numbers.shape[0]
+    out = empty(n, cnp.NPY_INT64)
+    cdef int64_t[::1] to_out = out
+    if slots.shape[0] != fresh.shape[0] or first.shape[0] != n_streams.shape[0] or n_slots < 1:
+        raise ValueError("visits and muxes do not fit each other")
+    for i in range(fresh.shape[0]):
+        if not fresh[i]:
+            continue
+        slot = slots[i]
+        if at == n or not 0 <= slot < drawn.shape[0] or not 0 <= drawn[slot] // n_slots < muxes.shape[0]:
+            raise ValueError(f"visit {i} has no number of {n}, or is in none of {drawn.shape[0]} slots")
+        mux = muxes[drawn[slot] // n_slots]
+        if not 0 <= mux < first.shape[0]:
+            raise ValueError(f"mux {mux} is none of {first.shape[0]}")
+        to_out[at] = first[mux] + <int64_t>(numbers[at] * n_streams[mux])
+        at += 1
+    return out
+
+
 def settle(
     const int64_t[::1] drawn, const int64_t[::1] lengths, const uint8_t[::1] fresh, const int64_t[::1] last,
     const int64_t[::1] left, const int64_t[::1] new_streams, const int64_t[::1] seats, const uint8_t[::1] fresh_passes,

@@ -143,22 +143,32 @@ class Odds:
     ----------
     odds : sequence of ndarrays
         Of each mux; not all zero.
+
+    Attributes
+    ----------
+    first, n_streams : ndarrays of shape (n_muxes,)
+        The first stream of each mux, and how many it has.
     """
 
     def __init__(self, odds: Sequence[np.ndarray]) -> None:
-        self.n_streams = np.array([len(of_mux) for of_mux in odds])
-        self._first = np.cumsum(self.n_streams) - self.n_streams
+        self.n_streams = np.array([len(of_mux) for of_mux in odds], np.int64)
+        self.first = np.cumsum(self.n_streams) - self.n_streams
         self._line: np.ndarray | None = None
         if any(np.ptp(of_mux) for of_mux in odds):
             # one unit of the line for each mux
             self._line = np.concatenate([i + np.cumsum(of_mux) / of_mux.sum() for i, of_mux in enumerate(odds)])
-            self._most = self._first + [np.flatnonzero(of_mux)[-1] for of_mux in odds]
+            self._most = self.first + [np.flatnonzero(of_mux)[-1] for of_mux in odds]
+
+    @property
+    def are_even(self) -> bool:
+        """Whether the streams of each mux have equal odds."""
+        return self._line is None
 
     def draw(self, rng: np.random.Generator, muxes: np.ndarray) -> np.ndarray:
         """Draw a stream of each of these muxes."""
         drawn = rng.random(len(muxes))
         if self._line is None:
-            return self._first[muxes] + (drawn * self.n_streams[muxes]).astype(np.int64)
+            return self.first[muxes] + (drawn * self.n_streams[muxes]).astype(np.int64)
         drawn += muxes
         # a sum may have been rounded up to the next mux
         return np.minimum(np.searchsorted(self._line, drawn, side="right"), self._most[muxes])
@@ -267,21 +277,33 @@ class InVisits(Level):
         draws = self._rng.integers(0, k, len(plan.order), dtype=np.uint16 if k <= 2**16 else np.int64)
         order, drawn, counts = passes.deal(plan, draws, k)
         self._make_room(int(passes.seats[-1]) + 1)
-        within = drawn // k  # of the slots that are drawn: those of some passes
-        left = self._left.ravel()[passes.seats[within] * k + (drawn - within * k)]
+        if _compiled.native is not None:
+            return Plan(order, *self._visit_compiled(passes, drawn, counts))
+        within, slot = np.divmod(drawn, k)  # of the slots that are drawn: those of some passes
+        left = self._left[passes.seats[within], slot]
         left[passes.fresh[within]] = 0
         visits = lay_out(left, counts, self._length, self._rng)
-        muxes = passes.streams[within[visits.slots[visits.fresh]]]
-        settle = self._settle if _compiled.native is None else self._settle_compiled
-        return Plan(order, *settle(passes, drawn, visits, self.odds.draw(self._rng, muxes)))
+        return Plan(order, *self._settle(passes, drawn, visits, self._drawn_streams(passes, drawn, visits)))
 
-    def _settle_compiled(
-        self, passes: Passes, drawn: np.ndarray, visits: Visits, new_streams: np.ndarray
-    ) -> Sequence[np.ndarray]:
-        marks = (mark.view(np.uint8) for mark in (visits.fresh, passes.fresh, passes.last))
-        fresh, fresh_passes, last_passes = map(np.ascontiguousarray, marks)
-        return _compiled.native.settle(  # type: ignore[union-attr]
-            drawn, visits.lengths, fresh, visits.last, visits.left, new_streams, passes.seats, fresh_passes, last_passes,
+    def _drawn_streams(self, passes: Passes, drawn: np.ndarray, visits: Visits) -> np.ndarray:
+        """Draw the streams of visits that begin."""
+        return self.odds.draw(self._rng, passes.streams[drawn[visits.slots[visits.fresh]] // self._n_slots])
+
+    def _visit_compiled(self, passes: Passes, drawn: np.ndarray, counts: np.ndarray) -> Sequence[np.ndarray]:
+        """Do what :meth:`refine` does with what was dealt."""
+        native: Any = _compiled.native
+        fresh_passes, last_passes = (np.ascontiguousarray(mark.view(np.uint8)) for mark in (passes.fresh, passes.last))
+        left = native.under_way(drawn, passes.seats, fresh_passes, self._left)
+        visits = lay_out(left, counts, self._length, self._rng)
+        fresh = visits.fresh.view(np.uint8)
+        if self.odds.are_even:
+            numbers = self._rng.random(np.count_nonzero(fresh))
+            muxes, odds = np.ascontiguousarray(passes.streams, np.int64), self.odds
+            new = native.choose(drawn, self._n_slots, visits.slots, fresh, muxes, odds.first, odds.n_streams, numbers)
+        else:
+            new = self._drawn_streams(passes, drawn, visits)
+        return native.settle(
+            drawn, visits.lengths, fresh, visits.last, visits.left, new, passes.seats, fresh_passes, last_passes,
             self._holder, self._left,
         )  # fmt: skip
 

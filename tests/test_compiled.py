@@ -177,7 +177,9 @@ CALLED = {
     "flat": ("locate", "sort_slots", "begin_some", "put_together", "invert"),
     "short": ("locate",),
     "exhaustive": ("locate", "sort_slots", "end_visits"),
-    "nested": ("locate", "sort_slots", "deal", "begin_some", "put_together", "settle", "invert"),
+    "nested": (
+        "locate", "sort_slots", "deal", "under_way", "begin_some", "put_together", "choose", "settle", "invert",
+    ),  # fmt: skip
     "distinct": ("locate", "assign"),
 }
 

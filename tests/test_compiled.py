@@ -178,8 +178,16 @@ CALLED = {
     "short": ("locate",),
     "exhaustive": ("locate", "sort_slots", "end_visits"),
     "nested": (
-        "locate", "sort_slots", "deal", "under_way", "begin_some", "put_together", "choose", "settle", "invert",
-    ),  # fmt: skip
+        "locate",
+        "sort_slots",
+        "deal",
+        "under_way",
+        "begin_some",
+        "put_together",
+        "choose",
+        "settle",
+        "invert",
+    ),
     "distinct": ("locate", "assign"),
 }
 

@@ -81,7 +81,6 @@ class BlockReader(CursorReader):
         self._first: tuple[dict[str, Any], str] | None = None  # the first block's kinds of rows, and where it lies
         self._lost: set[int] = set()  # streams that have failed
         self._keepers: dict[int, Any] = {}  # of what was read
-        self._n_read: dict[int, int] = {}  # blocks that several streams share, so far as they were counted
         self.blocks_needed = self.blocks_read = 0
         self._warned = False
         least = _LEAST_AHEAD if n_threads else _LEAST_ROW_BYTES
@@ -231,9 +230,7 @@ class BlockReader(CursorReader):
         if keeper is not None and id(keeper) not in self._keepers:
             self._keepers[id(keeper)] = keeper
             keeper.expect(self.n_active)
-        if (n_before := window.source.n_read()) is not None:
-            with self._lock:
-                self._n_read.setdefault(id(keeper), n_before)
+        n_before = window.source.n_read()
         parts: dict[str, list[Any]] = {name: [] for name in self._parts}
         for block in window.blocks:
             with self._memory:
@@ -247,10 +244,7 @@ class BlockReader(CursorReader):
                 parts[name].append(columns[name])
             del columns  # each part is given back as soon as it is mixed
         with self._lock:
-            n_read = window.source.n_read()
-            self.blocks_read += len(window.blocks) if n_read is None else n_read - self._n_read[id(keeper)]
-            if n_read is not None:
-                self._n_read[id(keeper)] = n_read
+            self.blocks_read += len(window.blocks) if n_before is None else window.source.n_read() - n_before
         if alone is not None:
             return {name: values for name, (values,) in parts.items()}
         with self._memory:

@@ -42,6 +42,8 @@ class BlockSource:
     @contextmanager
     def opened(self) -> Iterator[None]:
         """Close what is kept open for the blocks that are read meanwhile."""
+        if self.keeper is not None:
+            self.keeper.expect(1)
         try:
             yield
         finally:

@@ -6,7 +6,8 @@ its samples in an order of their own within a window of consecutive blocks, so t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -119,6 +120,22 @@ class BlockStream(SampleStream):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self._source.name} ({', '.join(self._source.parts)})>"
+
+
+@contextmanager
+def reading(streams: Iterable[Streamer]) -> Iterator[None]:
+    """Keep what streams share for each other while they are read one after another, and give it back then."""
+    keepers = {
+        id(stream._source.keeper): stream._source.keeper for stream in streams if isinstance(stream, BlockStream)
+    }
+    shared = [keeper for keeper in keepers.values() if keeper is not None]
+    for keeper in shared:
+        keeper.expect(1)
+    try:
+        yield
+    finally:
+        for keeper in shared:
+            keeper.close()
 
 
 def _size(columns: dict[str, Any]) -> int:

@@ -14,6 +14,7 @@ import numpy as np
 from . import _inner
 from ._arrays import SampleStream
 from ._batches import Batches
+from ._blocks import reading
 from ._failures import RAISE, OnError
 from ._interrupts import pause
 from ._labels import Labels, no_label, plain_numbers
@@ -88,7 +89,8 @@ def find_classes(
             "before its first batch. Pass classes=[...] to StreamingEstimator, or classes='scan' to run through the streams "
             "once before training."
         )
-    return _scanned(estimator, pool, seed, rules)
+    with reading(pool):
+        return _scanned(estimator, pool, seed, rules)
 
 
 def _scanned(estimator: Any, pool: StreamPool, seed: int, rules: OnError) -> Any:

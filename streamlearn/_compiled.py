@@ -9,7 +9,7 @@ from types import ModuleType
 
 import numpy as np
 
-_VERSION = 7
+_VERSION = 8
 
 native: ModuleType | None
 try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy as np
 from ._batch import as_batch
 from ._blocks import CACHE_BYTES, BlockSource
 from ._dataframe import frame_parts
+from ._locks import lock_of
 from ._optional import require
 from ._pool import StreamPool
 from ._sources import check_options, stream_pool
@@ -29,7 +29,7 @@ class Partitions:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._lock = threading.Lock()
+        self._lock = lock_of(self)
 
     @property
     def counts(self) -> np.ndarray:

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ._locks import lock_of
+
 NAN = "NaN, which is equal to no value"
 
 
@@ -30,7 +32,7 @@ class Groups:
     Attributes
     ----------
     n_read : int
-        Row groups that were read.
+        Row groups that the thread that asks has read.
     """
 
     def __init__(self, column: str, n_bytes: int) -> None:
@@ -43,10 +45,19 @@ class Groups:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._lock = threading.Lock()
-        self._kept: OrderedDict[Hashable, _Sorted] = OrderedDict()
-        self._n_bytes = 0
-        self.n_read = 0
+        self._lock = lock_of(self)
+        self._own = threading.local()
+        self.forget()
+
+    @property
+    def n_read(self) -> int:
+        return getattr(self._own, "n_read", 0)
+
+    def forget(self) -> None:
+        """Give the memory back."""
+        with self._lock:
+            self._kept: OrderedDict[Hashable, _Sorted] = OrderedDict()
+            self._n_bytes = 0
 
     def rows(
         self, name: Hashable, stamp: Any, value: Hashable, names: Sequence[str], read: Callable[[list[str]], Any]
@@ -75,7 +86,7 @@ class Groups:
                 table, places = sorted_by(read([*dict.fromkeys([*names, self.column])]), self.column)
                 found = self._kept[name] = _Sorted(stamp, table.select(list(names)), places)
                 self._n_bytes += found.table.nbytes
-                self.n_read += 1
+                self._own.n_read = self.n_read + 1
                 while self._n_bytes > self._most and len(self._kept) > 1:
                     self._drop(next(iter(self._kept)))
             self._kept.move_to_end(name)
@@ -100,7 +111,7 @@ def sorted_by(table: Any, column: str) -> tuple[Any, dict[Hashable, tuple[int, i
     if isinstance(encoded, pa.ChunkedArray):  # one without chunks
         encoded = pa.concat_arrays(encoded.chunks) if encoded.num_chunks else pa.array([], encoded.type)
     values = encoded.dictionary.to_pylist()
-    codes = encoded.indices.fill_null(len(values)).to_numpy(zero_copy_only=False)
+    codes = encoded.indices.cast(pa.int64()).fill_null(len(values)).to_numpy(zero_copy_only=False)
     values = [group_of(value) for value in [*values, None]]
     first = {value: i for i, value in reversed(list(enumerate(values)))}  # a dictionary may hold a value twice
     codes = np.array([first[value] for value in values], np.int64)[codes]

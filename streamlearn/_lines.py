@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from ._files import is_gone, open_file
+from ._locks import lock_of
 
 BLOCK_BYTES = 2**21
 _LONGEST_LINE = 2**26
@@ -48,14 +48,14 @@ class Lines:
         self._delimiter = delimiter
         self._n_fields = n_fields
         self._found: tuple[np.ndarray, np.ndarray] | None = None
-        self._lock = threading.Lock()
+        self._lock = lock_of(self)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_lock"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._lock = threading.Lock()
+        self._lock = lock_of(self)
 
     @property
     def counts(self) -> np.ndarray:

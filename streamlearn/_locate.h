@@ -19,17 +19,20 @@ static inline uint32_t sl_round(uint32_t half, uint32_t key, uint32_t constant)
     return h;
 }
 
+#define SL_TURN(first, second) \
+    left += ((sl_round(right, key, first) >> 16) * a) >> 16; \
+    left = left - a < left ? left - a : left; /* modulo a: below a, the difference wraps to a large number */ \
+    right = (right + (sl_round(left, key, second) >> shift)) & mask;
+
 static inline uint32_t sl_feistel(uint32_t x, uint32_t a, uint32_t k, uint32_t key)
 {
     const uint32_t mask = (1u << k) - 1u;
     const uint32_t shift = 32u - k;
     uint32_t left = x >> k, right = x & mask;
-    left += ((sl_round(right, key, 0x7FEB352Du) >> 16) * a) >> 16;
-    left = left - a < left ? left - a : left; /* modulo a: below a, the difference wraps to a large number */
-    right = (right + (sl_round(left, key, 0x85EBCA6Bu) >> shift)) & mask;
-    left += ((sl_round(right, key, 0xC2B2AE35u) >> 16) * a) >> 16;
-    left = left - a < left ? left - a : left;
-    right = (right + (sl_round(left, key, 0x27D4EB2Fu) >> shift)) & mask;
+    SL_TURN(0x7FEB352Du, 0x85EBCA6Bu)
+    SL_TURN(0xC2B2AE35u, 0x27D4EB2Fu)
+    SL_TURN(0xCC9E2D51u, 0x1B873593u)
+    SL_TURN(0xE6546B65u, 0x165667B1u)
     return (left << k) | right;
 }
 

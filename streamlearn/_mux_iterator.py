@@ -150,13 +150,15 @@ class MuxIterator:
                         item = nexts[slot]()
                     except StopIteration:
                         # An item is still due: from what takes the slot, unless the slot has to be drawn anew.
-                        if self._replace(slot, exhausted=True) and not policy.stale:
+                        if self._replace(slot, exhausted=True) and (policy.restarts or not policy.stale):
                             continue
                         slot = -1
                     except Exception as error:
                         if not self._handled(slot, error):
                             raise
-                        if nexts[slot] is not _nothing or (self._replace(slot, exhausted=True) and not policy.stale):
+                        if nexts[slot] is not _nothing or (
+                            self._replace(slot, exhausted=True) and (policy.restarts or not policy.stale)
+                        ):
                             continue
                         slot = -1
                     else:
@@ -409,6 +411,7 @@ class MuxIterator:
         check_state(state, "mux", self._VERSION, self.state_dict().keys() - {"kind", "version"})
         check_same(state, "a mux", n_streams=self._n_streams, takes=self.takes)
         self._check_numbers(state)
+        self._generator.close()  # which would else close what is opened now when it is freed
         self._close_streams()
         self._seed = state["seed"]
         self.failures.load_state_dict(state["failures"])

@@ -18,7 +18,7 @@ ctypedef fused floating:
     const_double
     const_float
 
-VERSION = 7  # of what functions take and give: _compiled.py leaves those of another one alone
+VERSION = 8  # of what functions take and give: _compiled.py leaves those of another one alone
 
 cdef extern from "_locate.h" nogil:
     int SL_TABLES

@@ -11,6 +11,7 @@ import numpy as np
 from ._arrays import SampleStream
 from ._batch import Batch
 from ._batches import Batches
+from ._blocks import reading
 from ._feature_names import with_names
 from ._passes import close
 from ._pool import StreamPool
@@ -57,23 +58,25 @@ def pool_batches(
     """
     if bound is not None:
         refuse_endless(pool, bound)
-    for position, stream in enumerate(pool):
-        n = 0
-        try:
-            for batch in stream_batches(stream, mix(seed, position), min(_ROWS, max_samples or _ROWS)):
-                if max_samples is not None and n + batch.n > max_samples:
-                    batch = batch.rows(0, max_samples - n)
-                if batch.n:
-                    yield position, batch
-                if bound is not None and n < _MAX_SILENT_SAMPLES <= n + batch.n and stream._n_samples < 0:
-                    text = f"{stream_name(pool, position)} has given {n + batch.n} samples and goes on: is it endless? {bound}."
-                    warnings.warn(text, UserWarning, stacklevel=2)
-                n += batch.n
-                if n == max_samples:
-                    break
-        except Exception as error:
-            error.add_note(f"raised by {stream_name(pool, position)}")
-            raise
+    with reading(pool):
+        for position, stream in enumerate(pool):
+            n = 0
+            try:
+                for batch in stream_batches(stream, mix(seed, position), min(_ROWS, max_samples or _ROWS)):
+                    if max_samples is not None and n + batch.n > max_samples:
+                        batch = batch.rows(0, max_samples - n)
+                    if batch.n:
+                        yield position, batch
+                    if bound is not None and n < _MAX_SILENT_SAMPLES <= n + batch.n and stream._n_samples < 0:
+                        where = stream_name(pool, position)
+                        text = f"{where} has given {n + batch.n} samples and goes on: is it endless? {bound}."
+                        warnings.warn(text, UserWarning, stacklevel=2)
+                    n += batch.n
+                    if n == max_samples:
+                        break
+            except Exception as error:
+                error.add_note(f"raised by {stream_name(pool, position)}")
+                raise
 
 
 def refuse_endless(pool: StreamPool, advice: str) -> None:

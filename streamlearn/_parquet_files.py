@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import os
 import re
-import threading
 from collections import OrderedDict
 from collections.abc import Hashable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,7 @@ import numpy as np
 
 from ._files import is_gone, is_url, partition_of, refuse_missing, short_names
 from ._groups import Groups
+from ._locks import lock_of
 from ._optional import require
 
 
@@ -44,7 +44,7 @@ class _Idle:
     """Files that stay open between their row groups, those that were used last."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = lock_of(self)
         self._kept: OrderedDict[int, Opened] = OrderedDict()
         self._room = _FEW_OPEN
 
@@ -83,7 +83,7 @@ class _Footers:
     """The footers that were used last, since the row groups of a file are read one by one."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = lock_of(self)
         self._kept: OrderedDict[int, tuple[Any, Footer]] = OrderedDict()
         self._n_bytes = 0
 
@@ -129,23 +129,31 @@ class ParquetFiles:
         return {
             name: value
             for name, value in self.__dict__.items()
-            if name not in ("_lock", "_footers", "_idle", "_schema")
+            if name not in ("_lock", "_footers", "_idle", "_schema", "_n_users")
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._lock = threading.Lock()
+        self._lock = lock_of(self)
         self._schema: Any = None  # of the first file; one that equals it needs no further check
         self._footers = _Footers()
         self._idle = _Idle()
+        self._n_users = 0
 
     def expect(self, n_active: int) -> None:
         """Keep as many files open between their row groups as are active at once, if they are not too many, and a few more."""
+        self._n_users += 1
         self._idle.expect(n_active)
 
     def close(self) -> None:
-        """Close what stays open between row groups; whoever reads on opens it again."""
+        """Close what stays open between row groups; whoever reads on opens it again.
+
+        Row groups that streams share are kept until all who said that they :meth:`expect` to read have closed.
+        """
+        self._n_users = max(self._n_users - 1, 0)
         self._idle.close()
+        if not self._n_users and self.groups is not None:
+            self.groups.forget()
 
     def footer(self, file: int, keep: bool = True) -> Footer:
         """Return metadata and Arrow schema of a file, and keep them for its row groups, if that is wanted."""

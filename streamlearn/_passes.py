@@ -68,7 +68,8 @@ class Passes(Generator):
         """Return the next item; ``value`` goes nowhere."""
         while self._left:
             if self._iterator is None:
-                self._number = self._stream._next_pass(self._number if self._resumed else None)
+                if self._n_passes or not self._number:
+                    self._number = self._stream._next_pass(self._number if self._resumed else None)
                 self._iterator = self._start()
                 self._n_passes += 1
                 self._n_given = 0
@@ -166,6 +167,8 @@ class Passes(Generator):
         if self._stream._single_pass:
             raise TypeError("a running generator has no state: make a Streamer of its function to resume it.")
         iterator = None if self._iterator is None else save_iterator(self._iterator, self._n_given)
+        if not self._n_passes and not self._number and self._left:  # which pass is to come, so that it is the same one
+            self._number = self._stream._next_pass(None)
         return {
             "kind": "stream",
             "version": self._VERSION,

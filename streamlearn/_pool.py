@@ -277,7 +277,7 @@ def from_arrays(
 def _columns(X: Any, y: Any, sample_weight: Any) -> dict[str, Any]:
     if sparse.issparse(X):
         X = X.tocsr()
-    elif isinstance(X, (list, tuple)) and X and not isinstance(X[0], str):
+    elif isinstance(X, (range, memoryview)) or (isinstance(X, (list, tuple)) and X and not isinstance(X[0], str)):
         X = np.asarray(X)
     elif not hasattr(X, "__len__") and not hasattr(X, "shape"):
         raise ValueError(f"X must be an array, a sparse matrix, a DataFrame or a list, got {X!r}.")

@@ -137,7 +137,8 @@ class Run:
         try:
             while not self.stopped and (self.iterator is not None or self.n_passes < self._most_passes):
                 self._pass()
-            for hook in self._hooks:
+            # A checkpoint comes before the last score is taken: one that goes on has none there.
+            for hook in reversed(self._hooks):
                 hook.end(self)
         except BaseException:
             self.close()

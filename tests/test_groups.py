@@ -4,6 +4,7 @@ import datetime
 import os
 import pickle
 import threading
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -14,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.linear_model import SGDClassifier
 
-from streamlearn import StreamingEstimator, from_parquet
+from streamlearn import StochasticMux, StreamingEstimator, from_parquet
 from streamlearn._groups import NAN, Groups, group_of, sorted_by
+from streamlearn._parquet_files import ParquetFiles
 from tests.sourcechecks import drained, in_order
 
 RNG = np.random.default_rng(0)
@@ -158,9 +160,11 @@ def test_what_is_kept_is_not_pickled_and_bounded():
     assert groups.rows(0, None, 99, ["a"], read).num_rows == 0
 
 
-def test_threads_share_what_is_read(tmp_path):
+def test_threads_share_what_is_read(tmp_path, monkeypatch):
     pool = from_parquet(written(tmp_path / "d"), target="y", group_by="user")
-    found = []
+    pool[0]._source.keeper.expect(1)  # else what is kept is given back when the first one has done
+    found, reads, read = [], [], ParquetFiles.read
+    monkeypatch.setattr(ParquetFiles, "read", lambda self, *args: reads.append(args) or read(self, *args))
     threads = [threading.Thread(target=lambda: found.append(drained(pool)[0])) for _ in range(4)]
     for thread in threads:
         thread.start()
@@ -169,7 +173,7 @@ def test_threads_share_what_is_read(tmp_path):
     assert len(found) == 4
     for rows in found[1:]:
         np.testing.assert_array_equal(rows, found[0])
-    assert pool[0]._source.n_read() == 12
+    assert len(reads) == 12
 
 
 def test_directories_that_tell_the_value_are_read_as_files(tmp_path):
@@ -179,3 +183,52 @@ def test_directories_that_tell_the_value_are_read_as_files(tmp_path):
     model.fit(from_parquet(str(tmp_path), target="y", group_by="user"))
     assert model.stream_names_ == ("0", "1", "2", "3")
     assert model.blocks_read_ == model.blocks_needed_ > 12
+
+
+def held(pool):
+    return len(pool[0]._source._files.groups._kept)
+
+
+def test_what_was_read_is_given_back_when_nobody_reads_on(tmp_path):
+    pool = from_parquet(written(tmp_path / "d"), target="y", group_by="user")
+    model = StreamingEstimator(SGDClassifier(), classes="scan", random_state=0, validation=pool[:3]).fit(pool)
+    assert held(pool) == 0
+    model.score(pool)
+    assert held(pool) == 0
+    iterators = [StochasticMux(pool, 2, 8, random_state=0).generate() for _ in range(2)]
+    for iterator in iterators:
+        next(iterator)
+    iterators[0].close()
+    assert held(pool) > 0  # the other one reads on
+    iterators[1].close()
+    assert held(pool) == 0
+
+
+def test_scoring_reads_each_row_group_once_for_all_streams(tmp_path, monkeypatch):
+    pool = from_parquet(written(tmp_path / "d"), target="y", group_by="user")
+    model = StreamingEstimator(SGDClassifier(), classes=[0, 1], random_state=0).fit(pool)
+    reads, read = [], ParquetFiles.read
+    monkeypatch.setattr(ParquetFiles, "read", lambda self, *args: reads.append(args) or read(self, *args))
+    for use in (model.score, model.predict, lambda pool: model.set_params(classes="scan").fit(pool)):
+        reads.clear()
+        use(pool)
+        assert len(reads) <= 2 * 24  # 24 row groups; a fit scans the labels before
+
+
+def test_blocks_that_others_read_are_not_counted(tmp_path):
+    pool = from_parquet(written(tmp_path / "d"), target="y", group_by="user", cache_bytes=1)
+    settings = {"n_active": 2, "lam": None, "batch_size": 50, "classes": [0, 1], "random_state": 0}
+    alone = StreamingEstimator(SGDClassifier(), **settings)
+    watched = StreamingEstimator(SGDClassifier(), validation=pool[30:], validation_every=1, **settings)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "blocks are read again and again")  # each user's rows lie in all of them
+        assert watched.fit(pool[:30]).blocks_read_ == alone.fit(pool[:30]).blocks_read_
+
+
+@pytest.mark.parametrize("kind", [pa.int8(), pa.uint8()])
+def test_indices_may_use_all_of_their_type(kind, tmp_path):
+    n = 128 if kind == pa.int8() else 256
+    column = pa.DictionaryArray.from_arrays(pa.array(range(n), kind), pa.array([f"x{i:03}" for i in range(n)]))
+    pq.write_table(pa.table({"g": column, "x": np.arange(float(n))}), tmp_path / "a.parquet")
+    pool = from_parquet(tmp_path / "a.parquet", target=None, group_by="g")
+    assert pool.names == tuple(f"x{i:03}" for i in range(n))

@@ -13,7 +13,7 @@ PACKAGE = Path(streamlearn.__file__).parent
 # From the bottom to the top: a module imports only from layers below its own.
 LAYERS = [
     {"_native"},
-    {"_compiled", "_interrupts", "_labels", "_memory", "_optional", "_sklearn"},
+    {"_compiled", "_interrupts", "_labels", "_locks", "_memory", "_optional", "_sklearn"},
     {"_random"},
     {"_permute", "_rows", "_waiting"},
     {"_checkpoint_file", "_span", "_state"},

@@ -440,3 +440,17 @@ def test_wide_rows_are_read_in_small_blocks(row_bytes):
         batch, who = iterator.take(n)
         assert batch["X"].shape == (n, row_bytes // 8)
         assert len(who) == n
+
+
+def test_a_pass_that_has_begun_takes_a_state():
+    def start():
+        streams = [Streamer(range, 100) for _ in range(3)]
+        return StochasticMux(streams, 2, 5, mode="exhaustive", random_state=0)._start(0, (0,))
+
+    whole, begun = start(), start()
+    list(itertools.islice(whole, 50))
+    next(begun)
+    begun.load_state_dict(whole.state_dict())
+    rest = list(begun)
+    assert len(rest) == 250
+    assert rest == list(whole)

@@ -405,3 +405,17 @@ def test_neighbours_are_of_one_stream_as_often_as_they_should_be(n_active, kind)
     rare = RARE / (2 * len(settled))
     assert settled.min() >= stats.binom.ppf(rare, n_runs, chance)
     assert settled.max() <= stats.binom.ppf(1 - rare, n_runs, chance)
+
+
+@pytest.mark.parametrize("lengths", [(1, 50), (2, 3), (30, 1)])
+@pytest.mark.parametrize("kind", ["generators", "arrays"])
+def test_without_lam_a_visit_that_is_over_takes_nothing_from_its_share(lengths, kind):
+    """All streams are active: each item is of the first one with the chance of its weight, whatever came before."""
+    streams = [[position] * n for position, n in enumerate(lengths)]
+    if kind == "arrays":
+        streams = [from_arrays(np.array(items)[:, None])[0] for items in streams]
+    stream = StochasticMux(streams, 2, None, mode="single_active", pool_weights=[3, 1], random_state=0)
+    iterator = stream._start(None, (0,))
+    n = 20_000
+    first = sum(iterator.position == 0 for _ in itertools.islice(iterator, n))
+    assert stats.binom.ppf(RARE / 2, n, 0.75) <= first <= stats.binom.ppf(1 - RARE / 2, n, 0.75)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamlearn import RoundRobinMux, Streamer
+from streamlearn import RoundRobinMux, Streamer, from_arrays
 
 
 def count(start, stop=10):
@@ -138,3 +138,29 @@ def test_an_error_within_a_step_of_another_thread_ends_the_pass():
     thread.join(10)
     assert found == [1]
     assert list(iterator) == []
+
+
+@pytest.mark.parametrize("kind", ["arrays", "lists"])
+def test_a_state_before_the_first_item_is_of_the_pass_that_comes(kind):
+    def make():
+        streams = from_arrays(np.arange(30)[:, None], n_streams=3)
+        streams = [[{"X": [10 * i + j]} for j in range(10)] for i in range(3)] if kind == "lists" else streams
+        return RoundRobinMux(streams, mode="permuted_cycle", random_state=0)
+
+    def first(iterator):
+        return [int(item["X"][0]) for item in itertools.islice(iterator, 40)]
+
+    mux = make()
+    iterators = [mux.generate() for _ in range(2)]
+    states = [iterator.state_dict() for iterator in iterators]
+    given = [first(iterator) for iterator in iterators]
+    assert given[0] != given[1]
+    for other in (mux, make()):
+        for state, expected in zip(states, given, strict=True):
+            resumed = other.generate()
+            resumed.load_state_dict(state)
+            assert first(resumed) == expected
+            begun = other.generate()
+            next(begun)
+            begun.load_state_dict(state)
+            assert first(begun) == expected

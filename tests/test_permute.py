@@ -113,3 +113,16 @@ def test_runs_are_counted_out(way, runs, step, data):
     order = data.draw(st.permutations(range(len(expected))))
     counted = counted_from(starts, lengths, step, np.array(order, np.int64))
     assert [counted[place] for place in order] == expected
+
+
+@pytest.mark.parametrize("size", [65, 100, 128, 1000, 5000])
+def test_elements_that_follow_each_other_are_kept_together_by_chance_alone(size):
+    n = 2000
+    permuted = np.array([named(size, key) for key in np.random.default_rng(0).integers(0, 2**32, n)])
+    together = (np.diff(permuted, axis=1) % size == 1).sum()
+    # each of the size - 1 pairs of a permutation does so with a chance of 1 / size, and nearly independently
+    assert (
+        stats.binom.ppf(1 - SURE, n * (size - 1), 1 / size)
+        <= together
+        <= stats.binom.ppf(SURE, n * (size - 1), 1 / size)
+    )

@@ -435,3 +435,8 @@ def test_pools_that_are_joined_have_names_of_their_own():
     unnamed = StreamPool(["ab", "cd"])
     assert (unnamed + unnamed).names == ("0", "1", "2", "3")
     assert (unnamed + StreamPool(["ef"], names=["x"])).names == ("0", "1", "x")
+
+
+@pytest.mark.parametrize("X", [range(4), memoryview(np.arange(4.0)), memoryview(np.arange(8.0).reshape(4, 2))])
+def test_rows_of_any_sequence_of_numbers(X):
+    assert [item["X"].tolist() for item in from_arrays(X, shuffle=False)[0]] == np.asarray(X).reshape(4, -1).tolist()

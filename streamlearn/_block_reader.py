@@ -227,9 +227,12 @@ class BlockReader(CursorReader):
         places = np.arange(n, dtype=np.int64) if window.key is None else permutation(n, window.key)
         alone = places if len(window.blocks) == 1 else None
         keeper = window.source.keeper
-        if keeper is not None and id(keeper) not in self._keepers:
-            self._keepers[id(keeper)] = keeper
-            keeper.expect(self.n_active)
+        if keeper is not None:
+            with self._lock:
+                is_new = id(keeper) not in self._keepers
+                self._keepers[id(keeper)] = keeper
+            if is_new:
+                keeper.expect(self.n_active)
         n_before = window.source.n_read()
         parts: dict[str, list[Any]] = {name: [] for name in self._parts}
         for block in window.blocks:

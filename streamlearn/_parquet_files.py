@@ -142,7 +142,8 @@ class ParquetFiles:
 
     def expect(self, n_active: int) -> None:
         """Keep as many files open between their row groups as are active at once, if they are not too many, and a few more."""
-        self._n_users += 1
+        with self._lock:
+            self._n_users += 1
         self._idle.expect(n_active)
 
     def close(self) -> None:
@@ -150,9 +151,10 @@ class ParquetFiles:
 
         Row groups that streams share are kept until all who said that they :meth:`expect` to read have closed.
         """
-        self._n_users = max(self._n_users - 1, 0)
+        with self._lock:
+            n_users = self._n_users = max(self._n_users - 1, 0)
         self._idle.close()
-        if not self._n_users and self.groups is not None:
+        if not n_users and self.groups is not None:
             self.groups.forget()
 
     def footer(self, file: int, keep: bool = True) -> Footer:

@@ -265,7 +265,7 @@ def validated_arrays(owner: Any, X: Any, y: Any, sample_weight: Any, reset: bool
         if tags.classifier_tags is not None:
             multi_output = tags.classifier_tags.multi_label or tags.target_tags.multi_output
         else:  # the estimator's to refuse: MLPRegressor takes more than its tags tell
-            shape = np.shape(y) if isinstance(y, (list, tuple)) else getattr(y, "shape", ())
+            shape: tuple[int, ...] = np.shape(y) if isinstance(y, (list, tuple)) else getattr(y, "shape", ())
             multi_output = multi_output or (len(shape) == 2 and shape[1] > 1)
         X, y = validate_data(owner, X, y, multi_output=multi_output, y_numeric=regressor, **options)
         if is_classifier(inner):

@@ -149,16 +149,13 @@ class MuxIterator:
                     try:
                         item = nexts[slot]()
                     except StopIteration:
-                        # An item is still due: from what takes the slot, unless the slot has to be drawn anew.
-                        if self._replace(slot, exhausted=True) and (policy.restarts or not policy.stale):
+                        if self._takes_over(slot):
                             continue
                         slot = -1
                     except Exception as error:
                         if not self._handled(slot, error):
                             raise
-                        if nexts[slot] is not _nothing or (
-                            self._replace(slot, exhausted=True) and (policy.restarts or not policy.stale)
-                        ):
+                        if nexts[slot] is not _nothing or self._takes_over(slot):
                             continue
                         slot = -1
                     else:
@@ -187,6 +184,13 @@ class MuxIterator:
             del self._closing[:1]
         if errors:
             raise errors[0]
+
+    def _takes_over(self, slot: int) -> bool:
+        """Whether another stream takes the slot of an exhausted one and gives the item that is due; else a slot is drawn anew.
+
+        In the modes that end, what is drawn by the weight of one stream is not another's to give.
+        """
+        return self._replace(slot, exhausted=True) and (self._policy.restarts or not self._policy.stale)
 
     def _replace(self, slot: int, exhausted: bool) -> bool:
         """End the visit in a slot and begin another; False if the slot has died."""

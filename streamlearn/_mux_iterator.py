@@ -6,7 +6,6 @@ Streams that can give many samples at once (``Streamer._joint_reader``) are plan
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
@@ -16,7 +15,7 @@ import numpy as np
 
 from ._failures import RAISE, Failures, OnError, TooManyStreamErrors
 from ._interrupts import pause
-from ._passes import close
+from ._passes import close, close_quietly
 from ._plan import Planner
 from ._policies import Policy
 from ._random import mix
@@ -66,9 +65,7 @@ class MuxIterator:
         self.failures.visit = path
         self.takes = reader is not None
         self._unsized = dict(unsized or {})  # streams whose length could not be asked for
-        self._tries: dict[
-            int, tuple[tuple[int, int, int], int]
-        ] = {}  # the item that was tried again in a slot, how often
+        self._tries: dict[int, tuple[tuple[int, int, int], int]] = {}  # the item tried again in a slot, how often
         self._stop = threading.Event()
         self._reader = reader
         n_slots = policy.n_slots
@@ -282,7 +279,7 @@ class MuxIterator:
         old = self._iterators[slot]
         # such iterators have tried again themselves, and a running generator is gone
         once = hasattr(old, "adopt_failures") or self._streams[stream]._single_pass
-        _close_quietly(old)
+        close_quietly(old)
         self._iterators[slot] = None
         place = (stream, visit, n_given)
         tried, n = self._tries.get(slot, (place, 0))
@@ -312,10 +309,10 @@ class MuxIterator:
     def _set_aside(self, stream: int, error: Exception, n_given: int) -> None:
         """End all visits of a stream, and begin no more."""
         self._policy.drop([stream])
-        _close_quietly(self._shared.pop(stream, None))
+        close_quietly(self._shared.pop(stream, None))
         for slot, held in enumerate(self._holder):
             if held == stream:
-                _close_quietly(self._iterators[slot])
+                close_quietly(self._iterators[slot])
                 self._iterators[slot], self._nexts[slot] = None, _nothing
         self.failures.set_aside(stream, error, n_given)
 
@@ -496,12 +493,6 @@ class MuxIterator:
         while (sample := blocks.next_sample()) is not None:
             item, self.position = sample
             yield item
-
-
-def _close_quietly(iterator: Any) -> None:
-    """Close a stream that has failed: what that raises tells nothing new."""
-    with contextlib.suppress(Exception):
-        close(iterator)
 
 
 def _nothing() -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from contextlib import suppress
 from typing import Any
 
 from ._random import fresh_seed, mix
@@ -219,3 +220,9 @@ def close(iterator: Any) -> None:
     method = getattr(iterator, "close", None)
     if method is not None:
         method()
+
+
+def close_quietly(iterator: Any) -> None:
+    """Close a running iterator that has failed: what that raises tells nothing new."""
+    with suppress(Exception):
+        close(iterator)

@@ -477,25 +477,3 @@ def test_an_interrupt_between_two_checkpoints_leaves_no_file_that_stops_later_on
     # what a process that was killed there has left
     os.link(path, f"{path}.{os.getpid()}.{threading.get_ident()}.tmp.previous")
     assert bits(model(path, **settings, resume=True).fit(generators())) == bits(whole)
-
-
-@pytest.mark.parametrize("validation", [0.3, "prequential"])
-@pytest.mark.parametrize("n_iter_no_change", [None, 3])
-def test_a_fit_that_a_budget_paused_goes_on_as_if_it_had_not(path, validation, n_iter_no_change):
-    """The score that is taken where it stops is none of the fit that goes on."""
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(600, 3))
-    pool = from_arrays(X, (X[:, 0] + rng.normal(size=600) > 0).astype(int), n_streams=6)
-    fit = StreamingEstimator(
-        SGDClassifier(), batch_size=10, n_passes=6, validation=validation, validation_every=10,
-        n_iter_no_change=n_iter_no_change, random_state=0,
-    )  # fmt: skip
-    whole = clone(fit).fit(pool)
-    for n in range(5, 40, 3):
-        paused = clone(fit).set_params(checkpoint=f"{path}{n}", max_batches=n).fit(pool)
-        assert paused.history_["batch"][-1] == paused.n_batches_
-        resumed = clone(fit).set_params(checkpoint=f"{path}{n}", resume=True).fit(pool)
-        assert resumed.n_batches_ == whole.n_batches_
-        np.testing.assert_array_equal(resumed.coef_, whole.coef_)
-        for column in ("batch", "score", "n_scored", "stream_counts"):
-            assert resumed.history_[column] == whole.history_[column]
